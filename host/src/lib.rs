@@ -11,3 +11,4 @@ pub mod format;
 pub mod position;
 pub mod sink;
 pub mod source;
+pub mod telemetry;
