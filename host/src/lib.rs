@@ -8,6 +8,7 @@ pub mod change;
 pub mod config;
 pub mod error;
 pub mod format;
+pub mod plugin;
 pub mod position;
 pub mod sink;
 pub mod source;

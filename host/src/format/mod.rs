@@ -1,3 +1,4 @@
 //! How documents and changes are written for people and other programs.
 
+pub mod check;
 pub mod json;
