@@ -215,6 +215,34 @@ impl Field {
 pub struct Rules<const N: usize>(pub [Field; N]);
 
 impl<const N: usize> Rules<N> {
+    /// These rules and one more field. `M` is `N + 1`, and nothing else compiles.
+    pub const fn and<const M: usize>(self, field: Field) -> Rules<M> {
+        const { assert!(M == N + 1, "rules with one more field have a length of one more") };
+        let mut fields = [field; M];
+        let mut index = 0;
+        while index < N {
+            fields[index] = self.0[index];
+            index += 1;
+        }
+        Rules(fields)
+    }
+
+    /// These rules with another field in the place of one, as a newer version of a schema has it.
+    ///
+    /// # Panics
+    /// When no field is called `name`: at build time, where the rules are a constant.
+    pub const fn with(mut self, name: &str, field: Field) -> Self {
+        let mut index = 0;
+        while index < N {
+            if same(self.0[index].name, name) {
+                self.0[index] = field;
+                return self;
+            }
+            index += 1;
+        }
+        panic!("no field of that name to be replaced")
+    }
+
     /// Everything that is wrong with the document, in the order of the rules.
     pub fn check(&self, document: &Document<'_>) -> Violations {
         let mut violations = Violations::new();
@@ -228,4 +256,14 @@ impl<const N: usize> Rules<N> {
         }
         violations
     }
+}
+
+/// Equality of text that a constant can use.
+const fn same(left: &str, right: &str) -> bool {
+    let (left, right) = (left.as_bytes(), right.as_bytes());
+    let mut index = 0;
+    while index < left.len() && index < right.len() && left[index] == right[index] {
+        index += 1;
+    }
+    index == left.len() && index == right.len()
 }
