@@ -230,10 +230,10 @@ impl<'a> Decoder<'a> {
             }
             0x06 => Value::Undefined,
             0x07 => Value::ObjectId(ObjectId(self.array()?)),
-            0x08 => match self.array()? {
+            0x08 => match self.bytes {
                 [0] => Value::Bool(false),
                 [1] => Value::Bool(true),
-                [_] => return Err(Error::new("a boolean that is neither 0 nor 1", self.at)),
+                _ => return Err(Error::new("a boolean that is neither 0 nor 1", self.at)),
             },
             0x09 => Value::DateTime(DateTime(i64::from_le_bytes(self.array()?))),
             0x0a => Value::Null,
