@@ -233,7 +233,7 @@ impl Call {
         headers.clear();
         list.clear();
         self.known.clear();
-        let mut put = |arena: &mut Vec<u8>, bytes: &[u8]| {
+        let put = |arena: &mut Vec<u8>, bytes: &[u8]| {
             let offset = arena.len();
             arena.extend_from_slice(bytes);
             types::Span { offset: narrow(offset), length: narrow(bytes.len()) }

@@ -25,9 +25,9 @@ impl Collector for Process {
         if let Some(bytes) = resident_bytes() {
             encode(&mut encoder, &names::PROCESS_RESIDENT_MEMORY, &ConstGauge::new(bytes))?;
         }
-        if let Ok(time) = cpu_time::ProcessTime::try_now() {
-            encode(&mut encoder, &names::PROCESS_CPU_SECONDS, &ConstCounter::new(time.as_duration().as_secs_f64()))?;
-        }
+        let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        let seconds = cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9;
+        encode(&mut encoder, &names::PROCESS_CPU_SECONDS, &ConstCounter::new(seconds))?;
         if let Some(seconds) = started_at() {
             encode(&mut encoder, &names::PROCESS_START_TIME, &ConstGauge::new(seconds))?;
         }
