@@ -1,0 +1,13 @@
+//! tidegate moves changes between databases, with the user's own logic in the middle.
+//!
+//! The arrows between the modules point one way: the command line uses [`pipeline`], which uses plugins, sources, sinks
+//! and checkpoints, which use the nouns ([`change`], [`batch`], [`position`]).
+
+pub mod batch;
+pub mod change;
+pub mod config;
+pub mod error;
+pub mod format;
+pub mod position;
+pub mod sink;
+pub mod source;

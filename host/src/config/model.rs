@@ -1,0 +1,423 @@
+//! What a configuration file may say. Only `source` and `sinks` of a pipeline are required; each other key has a default,
+//! given here and nowhere else.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+
+use super::units::{ByteSize, Span};
+
+/// A whole configuration file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where checkpoints, dead letters and compiled plugins are kept.
+    #[serde(default)]
+    pub state: StateConfig,
+    /// The admin HTTP server.
+    #[serde(default)]
+    pub admin: AdminConfig,
+    /// The log.
+    #[serde(default)]
+    pub log: LogConfig,
+    /// The plugin directory and the limits of plugins.
+    #[serde(default)]
+    pub plugins: PluginsConfig,
+    /// The pipelines by name.
+    pub pipelines: IndexMap<String, PipelineConfig>,
+    /// How long the host drains after SIGTERM or SIGINT before it gives up.
+    #[serde(default = "ten_seconds")]
+    pub shutdown_timeout: Span,
+}
+
+fn ten_seconds() -> Span {
+    Span(Duration::from_secs(10))
+}
+
+/// `state`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StateConfig {
+    /// Made when it is missing.
+    pub dir: PathBuf,
+}
+
+impl Default for StateConfig {
+    fn default() -> Self {
+        Self { dir: PathBuf::from("./.tidegate") }
+    }
+}
+
+/// `admin`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminConfig {
+    /// Address and port; port 0 takes a free one, which the log names.
+    pub listen: SocketAddr,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9610)) }
+    }
+}
+
+/// `log`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// Lines of this level and above are written.
+    pub level: LogLevel,
+    /// How a line looks; the default is `pretty` on a terminal and `json` elsewhere.
+    pub format: Option<LogFormat>,
+}
+
+/// `log.level`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Everything.
+    Trace,
+    /// Every batch.
+    Debug,
+    /// What an operator wants to know.
+    #[default]
+    Info,
+    /// What may become a problem.
+    Warn,
+    /// What is one.
+    Error,
+}
+
+/// `log.format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+/// `plugins`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PluginsConfig {
+    /// Each `*.wasm` in it is a plugin, named by its file stem.
+    pub dir: PathBuf,
+    /// For all stages that set none of their own.
+    pub limits: LimitsConfig,
+}
+
+impl Default for PluginsConfig {
+    fn default() -> Self {
+        Self { dir: PathBuf::from("./plugins"), limits: LimitsConfig::default() }
+    }
+}
+
+/// `plugins.limits` and a stage's `limits`: what is not set is taken from the level above, then from the defaults.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Linear memory of one instance; 64MiB.
+    pub memory: Option<ByteSize>,
+    /// CPU time of one call: the base to which each further change of a batch adds a hundredth; 1s.
+    pub time: Option<Span>,
+    /// Bytes a call may return; 32MiB.
+    pub output: Option<ByteSize>,
+    /// Log lines a second; the rest is dropped and counted; 100.
+    pub log_lines: Option<u32>,
+    /// WebAssembly stack; 1MiB.
+    pub stack: Option<ByteSize>,
+}
+
+/// A pipeline.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PipelineConfig {
+    /// Where changes come from.
+    pub source: SourceConfig,
+    /// How batches are cut.
+    #[serde(default)]
+    pub batch: BatchConfig,
+    /// Parallel lanes; changes of one key stay in one lane. 1 to 64; 2.
+    #[serde(default = "two")]
+    pub lanes: u16,
+    /// Plugins, in order.
+    #[serde(default)]
+    pub stages: Vec<StageConfig>,
+    /// Where changes go, by name.
+    pub sinks: IndexMap<String, SinkConfig>,
+    /// Where changes go that a stage rejects or fails on; the default is the file `STATE_DIR/PIPELINE.dead.jsonl`.
+    #[serde(default)]
+    pub dead_letter: Option<DeadLetterConfig>,
+    /// Where the position is kept.
+    #[serde(default)]
+    pub checkpoint: CheckpointConfig,
+}
+
+fn two() -> u16 {
+    2
+}
+
+/// `source`: exactly one of its keys.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceConfig {
+    /// A MongoDB change stream.
+    Mongodb(MongodbSourceConfig),
+    /// A file of changes, JSON Lines; ends at the end of the file.
+    File(FileSourceConfig),
+    /// Changes on standard input, JSON Lines; ends when it is closed.
+    Stdin(StdinSourceConfig),
+}
+
+/// `source.mongodb`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MongodbSourceConfig {
+    /// Connection string.
+    pub uri: Secret,
+    /// One database; none: all of the deployment.
+    #[serde(default)]
+    pub database: Option<String>,
+    /// Collections of that database; none: all of them.
+    #[serde(default)]
+    pub collections: Vec<String>,
+    /// Aggregation stages that follow `$changeStream`, as the server knows them (`$match`, `$project`, ...).
+    #[serde(default)]
+    pub pipeline: Vec<serde_json::Value>,
+    /// How an update gets its whole document.
+    #[serde(default)]
+    pub full_document: FullDocument,
+    /// Where to begin when there is no checkpoint.
+    #[serde(default)]
+    pub start: StartAt,
+}
+
+/// `source.mongodb.full_document`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FullDocument {
+    /// The host fetches the documents of a batch's updates in one `find`: the state at that time, not at the update's.
+    #[default]
+    Lookup,
+    /// Updates come with their description alone.
+    Off,
+}
+
+/// `source.mongodb.start`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartAt {
+    /// With the first change after the pipeline starts; documents that exist already are not sent.
+    #[default]
+    Now,
+}
+
+/// `source.file`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileSourceConfig {
+    /// The file.
+    pub path: PathBuf,
+}
+
+/// `source.stdin`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StdinSourceConfig {}
+
+/// `batch`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BatchConfig {
+    /// Most changes in a batch, 1 to 100000.
+    pub max_events: u32,
+    /// Most bytes in a batch.
+    pub max_bytes: ByteSize,
+    /// How long a batch that is not full waits for more.
+    pub linger: Span,
+}
+
+impl Default for BatchConfig {
+    fn default() -> Self {
+        Self { max_events: 1000, max_bytes: ByteSize(8 << 20), linger: Span(Duration::from_millis(5)) }
+    }
+}
+
+/// One stage.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageConfig {
+    /// Name of the plugin: the file stem in the plugin directory.
+    pub plugin: String,
+    /// Which changes the stage sees; the others pass it by.
+    #[serde(default)]
+    pub when: WhenConfig,
+    /// The plugin's own configuration.
+    #[serde(default)]
+    pub config: Option<serde_json::Value>,
+    /// Limits of this stage.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+}
+
+/// `when`: both lists must match; an absent or empty one always does.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WhenConfig {
+    /// `database.collection`, or `database.*`.
+    pub ns: Vec<String>,
+    /// Operations.
+    pub op: Vec<OperationName>,
+}
+
+/// An operation in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OperationName {
+    /// insert
+    Insert,
+    /// update
+    Update,
+    /// replace
+    Replace,
+    /// delete
+    Delete,
+    /// read
+    Read,
+}
+
+/// A sink: exactly one of its keys.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SinkConfig {
+    /// A Redis stream.
+    Redis(RedisSinkConfig),
+    /// A file of changes, JSON Lines.
+    File(FileSinkConfig),
+    /// Standard output, JSON Lines.
+    Stdout(StdoutSinkConfig),
+}
+
+/// `redis` as a sink
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedisSinkConfig {
+    /// `redis://` or `rediss://`.
+    pub url: Secret,
+    /// The stream entries are added to; a router may choose another.
+    pub stream: String,
+    /// How a document is written into field `doc`.
+    #[serde(default)]
+    pub format: DocumentFormat,
+    /// Roughly how many entries a stream keeps (`MAXLEN ~`); none: all.
+    #[serde(default)]
+    pub maxlen: Option<u64>,
+    /// How long one round trip may take before the connection is given up.
+    #[serde(default = "ten_seconds")]
+    pub timeout: Span,
+}
+
+/// `format`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DocumentFormat {
+    /// Plain JSON: ObjectId as hex text, dates as ISO 8601.
+    #[default]
+    Json,
+    /// MongoDB canonical Extended JSON v2.
+    Extjson,
+    /// The BSON bytes as they are.
+    Bson,
+}
+
+/// `file` as a sink
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileSinkConfig {
+    /// The file; made when it is missing, added to when it is there. A router's target is another file in its folder.
+    pub path: PathBuf,
+}
+
+/// `stdout` as a sink
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StdoutSinkConfig {}
+
+/// `dead_letter`: exactly one of its keys.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeadLetterConfig {
+    /// A file, JSON Lines.
+    File(FileSinkConfig),
+    /// A Redis stream.
+    Redis(RedisDeadLetterConfig),
+}
+
+/// `dead_letter.redis`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedisDeadLetterConfig {
+    /// `redis://` or `rediss://`.
+    pub url: Secret,
+    /// The stream.
+    pub stream: String,
+    /// How long one round trip may take before the connection is given up.
+    #[serde(default = "ten_seconds")]
+    pub timeout: Span,
+}
+
+/// `checkpoint`: a bare word or a map with options.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckpointConfig {
+    /// A file in the state directory.
+    File(FileCheckpointConfig),
+}
+
+/// `checkpoint.file`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FileCheckpointConfig {
+    /// The position is written at most this often; what came after the last write is sent again after a crash.
+    pub interval: Span,
+}
+
+impl Default for FileCheckpointConfig {
+    fn default() -> Self {
+        Self { interval: Span(Duration::from_millis(200)) }
+    }
+}
+
+impl Default for CheckpointConfig {
+    fn default() -> Self {
+        Self::File(FileCheckpointConfig::default())
+    }
+}
+
+/// Text that may hold a password: its `Debug` form hides it.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself, for the client that needs it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}

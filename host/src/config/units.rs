@@ -1,0 +1,90 @@
+//! Sizes and durations as people write them: `64MiB`, `5ms`.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Deserializer, de};
+
+/// A number of bytes: `8MiB`, `500kB`, or a bare number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ByteSize(pub u64);
+
+impl ByteSize {
+    /// For memory sizes; saturates on small machines.
+    pub fn as_usize(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+/// A duration: `5ms`, `1s`, `2m`, `1h 30m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub Duration);
+
+impl<'de> Deserialize<'de> for ByteSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = ByteSize;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a size such as `64MiB` or `500kB`")
+            }
+            fn visit_u64<E: de::Error>(self, bytes: u64) -> Result<ByteSize, E> {
+                Ok(ByteSize(bytes))
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<ByteSize, E> {
+                parse_size(text).ok_or_else(|| {
+                    E::custom(format!("`{text}` is no size; write a number with B, kB, MB, GB, KiB, MiB or GiB, such as `64MiB`"))
+                })
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+fn parse_size(text: &str) -> Option<ByteSize> {
+    let text = text.trim();
+    let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(split)?;
+    let number: f64 = number.parse().ok()?;
+    let factor: u64 = match unit.trim() {
+        "" | "B" => 1,
+        "kB" | "KB" => 1000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    let bytes = number * factor as f64;
+    (bytes >= 0.0 && bytes < 1e18).then_some(ByteSize(bytes as u64))
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_duration(&text)
+            .map(Span)
+            .map_err(|cause| de::Error::custom(format!("`{text}` is no duration ({cause}); write for instance `5ms`, `1s` or `2m`")))
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ByteSize, parse_size};
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        assert_eq!(parse_size("64MiB"), Some(ByteSize(64 << 20)));
+        assert_eq!(parse_size("1.5 kB"), Some(ByteSize(1500)));
+        assert_eq!(parse_size("12"), Some(ByteSize(12)));
+        for bad in ["", "MiB", "12 parsecs", "-1", "1e99GiB"] {
+            assert_eq!(parse_size(bad), None, "{bad}");
+        }
+    }
+}

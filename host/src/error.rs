@@ -1,0 +1,161 @@
+//! Errors with a stable code: what happened, to what, why, and the way out.
+
+use std::fmt;
+
+/// How a failure of a source, a sink or a store is to be handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// Trying again may help: backoff and retry.
+    Transient,
+    /// Only the operator can help: the pipeline stops, and says so.
+    Fatal,
+}
+
+/// A failure of a source, a sink, a store or a plugin host, told apart by how it is to be handled.
+#[derive(Debug)]
+pub struct Fault {
+    /// How to handle it.
+    pub severity: Severity,
+    /// Stable code, explained by `tidegate explain CODE`.
+    pub code: Code,
+    /// What, why and the way out, in lower case.
+    pub message: String,
+}
+
+impl Fault {
+    /// Trying again may help.
+    pub fn transient(code: Code, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Transient, code, message: message.into() }
+    }
+
+    /// Only the operator can help.
+    pub fn fatal(code: Code, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Fatal, code, message: message.into() }
+    }
+
+    /// Whether trying again may help.
+    pub fn is_transient(&self) -> bool {
+        self.severity == Severity::Transient
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} [{}]", self.message, self.code)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal;)+) => {
+        /// A stable error code. Each has a page under `docs/errors/`, which `tidegate explain` prints.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code { $($(#[doc = $doc])+ $name,)+ }
+
+        impl Code {
+            /// All of them, ascending.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// `TG` and four digits.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $code,)+ }
+            }
+
+            /// The page of the code, in Markdown.
+            pub const fn page(self) -> &'static str {
+                match self { $(Self::$name => include_str!(concat!("../../docs/errors/", $code, ".md")),)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The configuration file cannot be read.
+    ConfigUnreadable = "TG0101";
+    /// The configuration is no valid YAML.
+    ConfigSyntax = "TG0102";
+    /// A key is not known.
+    ConfigUnknownKey = "TG0103";
+    /// A value has the wrong type or is out of range, or a required one is missing.
+    ConfigValue = "TG0104";
+    /// A `${VARIABLE}` is not set and has no default.
+    ConfigVariable = "TG0105";
+    /// The parts of a configuration contradict each other.
+    ConfigConflict = "TG0106";
+    /// A plugin that a stage names is not in the plugin directory.
+    PluginMissing = "TG0201";
+    /// A file is no WebAssembly component, or broken.
+    PluginUnreadable = "TG0202";
+    /// A component imports what it is not granted.
+    PluginImport = "TG0203";
+    /// A component does not fit the contract `tidegate:plugin`.
+    PluginContract = "TG0204";
+    /// A plugin refused its configuration.
+    PluginConfiguration = "TG0205";
+    /// A plugin could not be started.
+    PluginStart = "TG0206";
+    /// A plugin trapped.
+    PluginTrap = "TG0211";
+    /// A plugin took too long.
+    PluginTimeout = "TG0212";
+    /// A plugin asked for more memory than it may have.
+    PluginMemory = "TG0213";
+    /// A plugin's result cannot be used.
+    PluginResult = "TG0214";
+    /// A plugin returned more than it may.
+    PluginOutput = "TG0215";
+    /// MongoDB cannot be reached.
+    MongoUnreachable = "TG0301";
+    /// MongoDB refused the credentials or a right is missing.
+    MongoDenied = "TG0302";
+    /// The server has no change streams.
+    MongoStandalone = "TG0303";
+    /// The position is no longer in the oplog.
+    MongoPositionLost = "TG0304";
+    /// An event is bigger than MongoDB can send.
+    MongoEventTooLarge = "TG0305";
+    /// MongoDB answered with another error.
+    MongoError = "TG0306";
+    /// The connection string or the filter pipeline is not valid.
+    MongoConfiguration = "TG0307";
+    /// Redis cannot be reached.
+    RedisUnreachable = "TG0401";
+    /// Redis refused the credentials or a right is missing.
+    RedisDenied = "TG0402";
+    /// Redis cannot take writes now.
+    RedisBusy = "TG0403";
+    /// Redis answered with another error.
+    RedisError = "TG0404";
+    /// The Redis URL is not valid.
+    RedisConfiguration = "TG0405";
+    /// A file cannot be read.
+    FileRead = "TG0501";
+    /// A file cannot be written.
+    FileWrite = "TG0502";
+    /// A checkpoint cannot be read, or belongs to something else.
+    CheckpointUnreadable = "TG0601";
+    /// A checkpoint cannot be written.
+    CheckpointWrite = "TG0602";
+    /// The state directory is in use by another host.
+    StateLocked = "TG0603";
+    /// A dead letter cannot be written.
+    DeadLetterWrite = "TG0604";
+    /// The admin address cannot be listened at.
+    AdminListen = "TG0701";
+    /// The drain ran out of time.
+    ShutdownTimeout = "TG0702";
+}
+
+impl Code {
+    /// The code of that name, in any case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.as_str().eq_ignore_ascii_case(name))
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,46 @@
+//! Where changes come from: one file or folder per system.
+
+use std::{future::Future, time::Duration};
+
+use crate::{batch::Batch, error::Fault, position::Position};
+
+/// How a batch is cut, from the pipeline's `batch` settings.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchLimits {
+    /// Most changes in a batch.
+    pub max_events: usize,
+    /// Most bytes in a batch; one change alone may be bigger.
+    pub max_bytes: usize,
+    /// How long a batch that is not full waits for more.
+    pub linger: Duration,
+}
+
+/// What a source answers when asked for more.
+#[derive(Debug)]
+pub enum Read {
+    /// Changes, or a fresher position alone.
+    Batch(Batch),
+    /// The source has come to its end and will never have more (a file, a closed standard input).
+    End,
+}
+
+/// A system that changes are read from.
+///
+/// The pipeline opens a source, reads until an error, and on a transient one opens it again at the position after the
+/// last batch it got, with backoff in between. A source does not retry by itself and never skips in silence.
+pub trait Source: Send {
+    /// Opens the source after `from`, or where its start rule says when there is no position yet. Returns the position at
+    /// which it stands, to be stored before the first batch, so that a crash before it does not move the start; none
+    /// for a source without positions.
+    ///
+    /// # Errors
+    /// [`Fault::transient`] when trying again may help, [`Fault::fatal`] when only the operator can.
+    fn open(&mut self, from: Option<&Position>) -> impl Future<Output = Result<Option<Position>, Fault>> + Send;
+
+    /// The next changes, at most as many as the limits allow. Waits while there are none, but comes back with a batch
+    /// without changes when the position has become fresher. Cancelling it (dropping the future) loses nothing.
+    ///
+    /// # Errors
+    /// As [`Source::open`]. After an error the source must be opened again.
+    fn next(&mut self) -> impl Future<Output = Result<Read, Fault>> + Send;
+}
