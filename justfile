@@ -1,0 +1,53 @@
+# Tasks. Run them through ./dev, which first installs what a task needs and this machine lacks.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+set positional-arguments
+
+# One Cargo profile for everything, so that nothing is built twice: docs/decisions/0002-one-profile-and-tools.md
+target := env("CARGO_TARGET_DIR", justfile_directory() / "target")
+with_servers := target / "release/tidegate-services exec --"
+
+_default:
+    @./dev --help
+
+# Runs the pipeline of examples/demo on a real MongoDB and Redis of its own, and swaps a plugin meanwhile
+demo *ARGS: plugins _programs
+    @{{ with_servers }} bash examples/demo/run.sh "$@"
+
+# Runs all tests against one real MongoDB and Redis; ARGS go to cargo nextest (a test's name, -p CRATE)
+test *ARGS: plugins _programs
+    @{{ with_servers }} cargo nextest run --release --workspace "$@"
+    @cargo test --quiet --release --workspace --doc
+
+# Everything a change must pass, with the seconds of each step
+ci:
+    @scripts/ci.sh
+
+# End-to-end benchmark on servers of its own; ARGS go to tidegate-bench
+bench *ARGS: plugins _programs
+    @{{ target }}/release/tidegate-services exec --bench -- cargo run --quiet --release -p tidegate-bench -- "$@"
+
+# Formats all Rust code
+fmt *ARGS:
+    @cargo fmt --all "$@"
+
+# Lints all Rust code; a warning is an error
+check *ARGS:
+    @cargo clippy --release --workspace --all-targets "$@" -- -D warnings
+
+# Checks the licences, the sources and the doubles of all dependencies
+deny:
+    @cargo deny --log-level error check --hide-inclusion-graph bans licenses sources
+
+# Builds every plugin (or those named) into target/plugins/NAME.wasm
+plugins *NAMES:
+    @scripts/plugins.sh "$@"
+
+# Starts MongoDB, Redis and the emulators for working by hand; Ctrl-C stops them
+services *ARGS:
+    @cargo build --quiet --release -p tidegate-tests --bin tidegate-services
+    @{{ target }}/release/tidegate-services "$@"
+
+# What tests and demo run: the host, and the program that starts servers for them
+_programs:
+    @cargo build --release -p tidegate -p tidegate-tests --bins

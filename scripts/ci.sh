@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# What ./dev ci runs. Cheap steps first; the first that fails ends the run.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# step TITLE COMMAND...: a heading, the command, and the seconds it took.
+step() {
+  local title=$1 started=$SECONDS
+  shift
+  printf '\n=== %s\n' "$title"
+  "$@" || {
+    printf '=== %s: failed after %d s\n' "$title" $((SECONDS - started)) >&2
+    exit 1
+  }
+  printf '=== %s: %d s\n' "$title" $((SECONDS - started))
+}
+
+services=${CARGO_TARGET_DIR:-target}/release/tidegate-services
+
+step "format" cargo fmt --all --check
+step "licences and sources of dependencies" just deny
+step "lint" just check
+step "plugins" just plugins
+step "programs" just _programs
+step "commands of the README" scripts/readme-commands.sh
+step "documentation tests" cargo test --quiet --release --workspace --doc
+# Last, so that the count of tests is what a reader of the log sees at its end.
+step "tests" "$services" exec -- cargo nextest run --release --workspace --profile ci

