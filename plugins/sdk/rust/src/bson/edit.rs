@@ -111,30 +111,25 @@ impl<'a> DocumentEditor<'a> {
         let mut keep = 4;
         for element in self.document.raw_elements() {
             let element = element?;
-            let Some(index) = self.place_of(element.name) else { continue };
+            let mut edits = self.edits.iter().zip(&mut used);
+            let edit = edits.find(|(edit, _)| edit.place.is_some_and(|place| place.as_bytes() == element.name));
+            let Some((edit, used)) = edit else { continue };
             out.append_raw(old.get(keep..element.start).unwrap_or_default());
             keep = element.end;
             // Of a field that occurs twice, the second goes.
-            if !std::mem::replace(&mut used[index], true) {
-                self.append(&mut out, index);
+            if !std::mem::replace(used, true) {
+                self.append(&mut out, edit);
             }
         }
         out.append_raw(old.get(keep..old.len().saturating_sub(1)).unwrap_or_default());
-        for index in 0..self.edits.len() {
-            if !used[index] {
-                self.append(&mut out, index);
-            }
+        for (edit, _) in self.edits.iter().zip(used).filter(|(_, used)| !used) {
+            self.append(&mut out, edit);
         }
         Ok(out)
     }
 
-    fn place_of(&self, name: &[u8]) -> Option<usize> {
-        self.edits.iter().position(|edit| edit.place.is_some_and(|place| place.as_bytes() == name))
-    }
-
-    fn append(&self, out: &mut DocumentBuf, index: usize) {
-        let put = self.edits.get(index).and_then(|edit| edit.put.as_ref());
-        if let Some(bytes) = put.and_then(|put| self.written.get(put.start..put.end)) {
+    fn append(&self, out: &mut DocumentBuf, edit: &Edit<'_>) {
+        if let Some(bytes) = edit.put.as_ref().and_then(|put| self.written.get(put.start..put.end)) {
             out.append_raw(bytes);
         }
     }

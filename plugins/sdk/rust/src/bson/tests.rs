@@ -235,7 +235,8 @@ fn edits_see_those_before_them() {
     };
     let built =
         |fields: &[(&str, i32)]| fields.iter().fold(DocumentBuf::new(), |it, (name, value)| it.with(name, value));
-    let cases: [(fn(&mut DocumentEditor<'_>), &[(&str, i32)]); 8] = [
+    type Case<'a> = (fn(&mut DocumentEditor<'_>), &'a [(&'a str, i32)]);
+    let cases: [Case<'_>; 8] = [
         (
             |it| {
                 it.replace("a", "x", 9).set("x", 8);
