@@ -46,7 +46,7 @@ impl Live {
                 width,
             })
             .collect();
-        let stopped = stop.clone();
+        let (stopped, screen) = (stop.clone(), screen.clone());
         let task = tokio::spawn(async move {
             let mut ticks = tokio::time::interval(INTERVAL);
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -56,7 +56,7 @@ impl Live {
                     _ = ticks.tick() => rows.iter_mut().for_each(Row::show),
                 }
             }
-            rows.iter_mut().for_each(Row::finish);
+            rows.iter_mut().for_each(|row| row.finish(&screen));
         });
         Self { stop, task: Some(task) }
     }
@@ -92,9 +92,12 @@ impl Row {
         self.bar.tick();
     }
 
-    fn finish(&mut self) {
+    /// The live line goes and its totals stay as a line of its own, which later log lines do not wipe out.
+    fn finish(&mut self, screen: &Screen) {
+        self.bar.finish_and_clear();
         let view = self.pipeline.view();
-        self.bar.finish_with_message(summary(self.pipeline.name(), self.width, &view, self.rates.age(Instant::now())));
+        let text = summary(self.pipeline.name(), self.width, &view, self.rates.age(Instant::now()));
+        screen.write(format!("{text}\n").as_bytes());
     }
 }
 
@@ -117,7 +120,7 @@ impl Rates {
         }
         let Some(&(then, old_in, old_out)) = self.samples.front() else { return (0.0, 0.0) };
         let seconds = now.duration_since(then).as_secs_f64();
-        let rate = |new: u64, old: u64| if seconds > 0.0 { new.saturating_sub(old) as f64 / seconds } else { 0.0 };
+        let rate = |new: u64, old: u64| if seconds >= 0.1 { new.saturating_sub(old) as f64 / seconds } else { 0.0 };
         (rate(events_in, old_in), rate(events_out, old_out))
     }
 
@@ -128,7 +131,7 @@ impl Rates {
 
 fn line(name: &str, width: usize, view: &PipelineView, (rate_in, rate_out): (f64, f64)) -> String {
     let mut text = format!(
-        "{name:width$}  {:8}  in {:>7}/s  out {:>7}/s  lag {:>7}  dead {}  in flight {}",
+        "{name:width$}  {:8}  in {:>7}/s  out {:>7}/s  lag {:>6}  dead {}  flight {}",
         view.state.as_str(),
         count(rate_in.round() as u64),
         count(rate_out.round() as u64),
@@ -231,7 +234,7 @@ mod tests {
         assert_eq!(taken, (1500.0, 1000.0));
         assert_eq!(
             line("p", 3, &view, taken),
-            "p    running   in   1,500/s  out   1,000/s  lag     0ms  dead 1  in flight 2"
+            "p    running   in   1,500/s  out   1,000/s  lag    0ms  dead 1  flight 2"
         );
         pipeline.sink_failed(0, &Fault::transient(Code::RedisUnreachable, "redis is\ngone"));
         assert!(line("p", 1, &pipeline.view(), taken).ends_with("  TG0401 redis is gone"));

@@ -52,9 +52,9 @@ impl Screen {
         &self.progress
     }
 
-    /// Writes one line, which ends with a line break, above the live lines. A standard error that is closed is no reason
+    /// Writes whole lines above the live lines. A standard error that is closed is no reason
     /// to stop moving changes.
-    fn write(&self, line: &[u8]) {
+    pub(crate) fn write(&self, line: &[u8]) {
         use io::Write as _;
         let write = || {
             let _ = io::stderr().lock().write_all(line);
