@@ -127,3 +127,32 @@ fn names_of_plugins_are_restricted() {
         assert!(!Metrics::new().plugin("p").count(bad, 1), "{bad:?}");
     }
 }
+
+#[test]
+fn the_documentation_lists_every_metric_with_its_labels_and_no_other() {
+    let page = include_str!("../../../../docs/operations.md");
+    let section = page.split("## Metrics").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    let documented: Vec<Vec<&str>> = section
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    let registered: Vec<Vec<String>> = names::ALL
+        .iter()
+        .map(|name| {
+            let labels: Vec<String> = name.labels.iter().map(|label| format!("`{label}`")).collect();
+            let labels = if labels.is_empty() { "-".to_owned() } else { labels.join(", ") };
+            let kind = format!("{:?}", name.kind).to_lowercase();
+            vec![format!("`{}`", name.full), kind, labels, name.unit.to_owned(), name.help.to_owned()]
+        })
+        .collect();
+    assert_eq!(documented, registered);
+    for word in
+        page.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.starts_with("tidegate_"))
+    {
+        assert!(
+            names::ALL.iter().any(|name| name.full == word),
+            "docs/operations.md speaks of {word}, which is no metric"
+        );
+    }
+}
