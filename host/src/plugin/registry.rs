@@ -17,6 +17,7 @@ use super::{
     watch::Watcher,
 };
 use crate::{
+    checkpoint::StageGeneration,
     error::{Code, Fault},
     telemetry::metrics::Metrics,
 };
@@ -34,6 +35,20 @@ pub struct StageSet {
 pub struct StageChain {
     specs: Vec<Arc<StageSpec>>,
     current: ArcSwap<StageSet>,
+}
+
+impl StageSet {
+    /// Which plugin runs in which generation, for the checkpoint.
+    pub fn generations(&self) -> Vec<StageGeneration> {
+        self.stages
+            .iter()
+            .map(|(_, generation)| StageGeneration {
+                plugin: generation.plugin.to_string(),
+                generation: generation.number,
+                digest: generation.digest.clone(),
+            })
+            .collect()
+    }
 }
 
 impl StageChain {

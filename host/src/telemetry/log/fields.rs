@@ -1,13 +1,17 @@
 //! The fields of an event or span, kept in the order in which they were given.
 
-use std::{error::Error, fmt};
+use std::{borrow::Cow, error::Error, fmt};
 
 use serde_json::{Number, Value};
 use tracing::field::{Field, Visit};
 
 /// Names and values; a later value of a name replaces the earlier one.
 #[derive(Debug, Default)]
-pub(super) struct Fields(Vec<(&'static str, Value)>);
+pub(super) struct Fields(Vec<(Cow<'static, str>, Value)>);
+
+/// A field of this name holds a JSON object, whose members become fields: for names that the operator chose
+/// (`log.fields`). What is given beside it wins.
+pub(crate) const CHOSEN: &str = "chosen_fields";
 
 impl Fields {
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
@@ -18,11 +22,12 @@ impl Fields {
         self.get(name).and_then(Value::as_str)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, &Value)> {
-        self.0.iter().map(|(name, value)| (*name, value))
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(name, value)| (&**name, value))
     }
 
-    fn set(&mut self, name: &'static str, value: Value) {
+    fn set(&mut self, name: impl Into<Cow<'static, str>>, value: Value) {
+        let name = name.into();
         match self.0.iter_mut().find(|(known, _)| *known == name) {
             Some((_, old)) => *old = value,
             None => self.0.push((name, value)),
@@ -64,6 +69,16 @@ impl Visit for Fields {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == CHOSEN {
+            if let Ok(Value::Object(members)) = serde_json::from_str(&format!("{value:?}")) {
+                for (name, value) in members {
+                    if self.get(&name).is_none() {
+                        self.set(name, value);
+                    }
+                }
+            }
+            return;
+        }
         self.set(field.name(), format!("{value:?}").into());
     }
 }

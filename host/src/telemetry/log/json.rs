@@ -29,7 +29,7 @@ pub(super) fn line(line: &Line<'_>) -> String {
 }
 
 /// A field that has the name of one of ours, so that no name stands twice in an object.
-fn given(name: &'static str) -> &'static str {
+fn given(name: &str) -> &str {
     match name {
         "timestamp" => "field.timestamp",
         "level" => "field.level",

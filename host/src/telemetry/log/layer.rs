@@ -21,7 +21,7 @@ pub(super) struct Line<'a> {
     /// Who wrote it, where that is of use: at debug and below, and for libraries.
     pub(super) target: Option<&'a str>,
     /// The rest, outermost span first; each name once.
-    pub(super) fields: Vec<(&'static str, &'a serde_json::Value)>,
+    pub(super) fields: Vec<(&'a str, &'a serde_json::Value)>,
 }
 
 /// What a line of a library has as its `event`, since libraries know nothing of our events.
@@ -67,7 +67,7 @@ where
 
         let spans: Vec<_> = context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()).collect();
         let extensions: Vec<_> = spans.iter().map(|span| span.extensions()).collect();
-        let mut fields: Vec<(&'static str, &serde_json::Value)> = Vec::new();
+        let mut fields: Vec<(&str, &serde_json::Value)> = Vec::new();
         for (name, value) in
             extensions.iter().filter_map(|held| held.get::<Fields>()).chain([&own]).flat_map(Fields::iter)
         {
