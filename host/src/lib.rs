@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod change;
+pub mod cli;
 pub mod config;
 pub mod error;
 pub mod format;
