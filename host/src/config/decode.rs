@@ -203,6 +203,7 @@ impl<'a> Decoder<'a> {
     fn name(&self) -> String {
         match self.path {
             Path::Root => "the file".to_owned(),
+            Path::Key(Path::Root, key) => format!("`{key}`"),
             Path::Key(parent, key) => format!("`{key}`{}", parent.within()),
             path @ Path::Item(..) => format!("`{path}`"),
         }
@@ -520,7 +521,8 @@ impl<'de> SeqAccess<'de> for Items<'_> {
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Failure> {
         let Some((index, node)) = self.items.next() else { return Ok(None) };
         let path = Path::Item(self.of.path, index);
-        seed.deserialize(Decoder { node, key: None, path: &path, problems: self.of.problems }).map(Some)
+        let decoder = Decoder { node, key: None, path: &path, problems: self.of.problems };
+        decoder.place(seed.deserialize(decoder)).map(Some)
     }
 }
 
@@ -551,7 +553,9 @@ impl<'de> MapAccess<'de> for Entries<'_> {
             return Err(de::Error::custom("a value without a key"));
         };
         let path = Path::Key(self.of.path, &key.name);
-        seed.deserialize(Decoder { node, key: Some(key), path: &path, problems: self.of.problems })
+        // Some types read text and judge it later: their error gets its place only here.
+        let decoder = Decoder { node, key: Some(key), path: &path, problems: self.of.problems };
+        decoder.place(seed.deserialize(decoder))
     }
 }
 

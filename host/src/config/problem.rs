@@ -231,7 +231,7 @@ pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
         .map(|candidate| {
             (strsim::jaro_winkler(&word, candidate), strsim::damerau_levenshtein(&word, candidate), *candidate)
         })
-        .filter(|(similarity, distance, candidate)| *similarity >= 0.8 && *distance <= 1 + candidate.len() / 3)
+        .filter(|(similarity, distance, candidate)| *similarity >= 0.7 && *distance <= 1 + candidate.len() / 3)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, _, candidate)| candidate)
 }
