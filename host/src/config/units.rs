@@ -56,7 +56,7 @@ fn parse_size(text: &str) -> Option<ByteSize> {
         _ => return None,
     };
     let bytes = number * factor as f64;
-    (bytes >= 0.0 && bytes < 1e18).then_some(ByteSize(bytes as u64))
+    (0.0..1e18).contains(&bytes).then_some(ByteSize(bytes as u64))
 }
 
 impl<'de> Deserialize<'de> for Span {

@@ -159,3 +159,19 @@ fn a_place_is_right_behind_other_letters_and_in_long_lines() {
     assert!(lines[3].chars().skip(caret).collect::<String>().starts_with("\"lanez\""), "{shown}");
     assert!(lines[3].chars().count() < 160, "{shown}");
 }
+
+#[test]
+fn the_reference_names_every_key_and_its_examples_are_good() {
+    let reference = include_str!("../../../../docs/configuration.md");
+    let fields = include_str!("../model.rs").lines().filter_map(|line| line.strip_prefix("    pub ")?.split_once(": "));
+    let mut count = 0;
+    for (field, _) in fields.filter(|(field, _)| !field.contains(['(', ' '])) {
+        assert!(reference.contains(&format!("| `{field}` |")), "docs/configuration.md does not tell of `{field}`");
+        count += 1;
+    }
+    assert!(count > 30, "the fields of the model were not found");
+    let examples: Vec<&str> =
+        reference.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(examples.len(), 2);
+    examples.into_iter().for_each(|example| drop(good(example)));
+}
