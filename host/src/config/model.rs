@@ -92,6 +92,8 @@ pub struct LogConfig {
     pub level: LogLevel,
     /// How a line looks; the default is `pretty` on a terminal and `json` elsewhere.
     pub format: Option<LogFormat>,
+    /// Top-level fields of the document that log lines about a change show, such as `warehouse_id`.
+    pub fields: Vec<String>,
 }
 
 /// `log.level`
@@ -143,14 +145,12 @@ impl Default for PluginsConfig {
 pub struct LimitsConfig {
     /// Linear memory of one instance; 64MiB.
     pub memory: Option<ByteSize>,
-    /// CPU time of one call: the base to which each further change of a batch adds a hundredth; 1s.
+    /// CPU time of one call: the base to which each further change of a batch adds a thousandth; 1s.
     pub time: Option<Span>,
     /// Bytes a call may return; 32MiB.
     pub output: Option<ByteSize>,
     /// Log lines a second; the rest is dropped and counted; 100.
     pub log_lines: Option<u32>,
-    /// WebAssembly stack; 1MiB.
-    pub stack: Option<ByteSize>,
 }
 
 /// A pipeline.

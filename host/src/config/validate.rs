@@ -327,9 +327,6 @@ impl Check<'_> {
         if let Some(output) = limits.output {
             self.size(&at.key("output"), output, 1, 4 << 30, "1B to 4GiB");
         }
-        if let Some(stack) = limits.stack {
-            self.size(&at.key("stack"), stack, 16 << 10, 64 << 20, "16KiB to 64MiB");
-        }
     }
 
     fn sink(&mut self, at: &At<'_>, pipeline: &str, name: &str, sink: &SinkConfig) {
