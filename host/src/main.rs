@@ -1,5 +1,9 @@
+<<<<<<< HEAD
 //! The `tidegate` program: the command line only.
 
 fn main() -> std::process::ExitCode {
     tidegate::cli::main()
 }
+=======
+fn main(){}
+>>>>>>> conf

@@ -9,7 +9,7 @@ pub(super) fn check(file: &Path) -> u8 {
     let config = match config::load(file, &|name| std::env::var(name).ok()) {
         Ok(config) => config,
         Err(problems) => {
-            eprint!("{problems}");
+            eprintln!("{problems}");
             return exit::CONFIGURATION;
         }
     };

@@ -23,6 +23,29 @@ pub fn explain(code: &str) -> Result<&'static str, String> {
     Err(format!("there is no error code `{}`; {kind} {}", code.trim(), codes.join(", ")))
 }
 
+/// The command: prints the page, or the list of codes, and gives the exit code.
+pub(super) fn command(code: Option<&str>) -> u8 {
+    let Some(code) = code else {
+        let titles: String = Code::ALL
+            .iter()
+            .filter_map(|code| code.page().lines().next())
+            .map(|title| format!("{}\n", title.trim_start_matches("# ")))
+            .collect();
+        super::print(&titles);
+        return 0;
+    };
+    match explain(code) {
+        Ok(page) => {
+            super::print(page);
+            0
+        }
+        Err(message) => {
+            eprintln!("error: {message}");
+            super::exit::CONFIGURATION
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;

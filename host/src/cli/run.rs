@@ -22,7 +22,7 @@ pub(super) fn run(file: &Path, exit_when_idle: Option<Duration>) -> u8 {
     let config = match config::load(file, &|name| std::env::var(name).ok()) {
         Ok(config) => config,
         Err(problems) => {
-            eprint!("{problems}");
+            eprintln!("{problems}");
             return exit::CONFIGURATION;
         }
     };
