@@ -1,9 +1,5 @@
-<<<<<<< HEAD
 //! The `tidegate` program: the command line only.
 
 fn main() -> std::process::ExitCode {
     tidegate::cli::main()
 }
-=======
-fn main(){}
->>>>>>> conf
