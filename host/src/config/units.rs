@@ -32,7 +32,9 @@ impl<'de> Deserialize<'de> for ByteSize {
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<ByteSize, E> {
                 parse_size(text).ok_or_else(|| {
-                    E::custom(format!("`{text}` is no size; write a number with B, kB, MB, GB, KiB, MiB or GiB, such as `64MiB`"))
+                    E::custom(format!(
+                        "`{text}` is no size; write a number with B, kB, MB, GB, KiB, MiB or GiB, such as `64MiB`"
+                    ))
                 })
             }
         }
@@ -62,9 +64,9 @@ fn parse_size(text: &str) -> Option<ByteSize> {
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        humantime::parse_duration(&text)
-            .map(Span)
-            .map_err(|cause| de::Error::custom(format!("`{text}` is no duration ({cause}); write for instance `5ms`, `1s` or `2m`")))
+        humantime::parse_duration(&text).map(Span).map_err(|cause| {
+            de::Error::custom(format!("`{text}` is no duration ({cause}); write for instance `5ms`, `1s` or `2m`"))
+        })
     }
 }
 
