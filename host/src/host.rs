@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     checkpoint::Checkpoint,
-    config::{CheckpointConfig, Config, PipelineConfig, SinkConfig, SourceConfig},
+    config::{CheckpointConfig, Config, PipelineConfig, SinkConfig},
     dead_letter::DeadLetterWriter,
     error::{Code, Fault},
     pipeline::{Pipeline, Stop},
@@ -170,19 +170,23 @@ fn build(
         max_bytes: pipeline.batch.max_bytes.as_usize(),
         linger: pipeline.batch.linger.0,
     };
-    let source_text = describe_source(&pipeline.source);
+    let source_text = AnySource::describe(&pipeline.source);
     let metrics: &Metrics = status.metrics();
     let ddl = metrics.pipeline(name);
-    let source = AnySource::new(&pipeline.source, limits, name, Arc::new(move |kind: &str| ddl.ddl(kind)))?;
+    let source = AnySource::new(
+        &pipeline.source,
+        limits,
+        Arc::new(move |kind: &str, _namespace: &str| ddl.ddl(kind)),
+    );
     let sinks = pipeline
         .sinks
         .iter()
-        .map(|(sink, config)| Ok((sink.clone(), AnySink::new(config)?)))
-        .collect::<Result<Vec<_>, Fault>>()?;
+        .map(|(sink, config)| (sink.clone(), AnySink::new(config)))
+        .collect();
     let dead_letter = config.dead_letter(name).ok_or_else(|| {
         Fault::fatal(Code::Internal, format!("pipeline `{name}` has no dead letter; this is a defect of tidegate"))
     })?;
-    let checkpoint = if source.has_positions() {
+    let checkpoint = if AnySource::has_positions(&pipeline.source) {
         let CheckpointConfig::File(file) = &pipeline.checkpoint;
         Some((Checkpoint::file(state, name, &source_text), file.interval.0))
     } else {
@@ -205,26 +209,12 @@ fn build(
         lanes: usize::from(pipeline.lanes),
         stages,
         sinks,
-        dead_letter: DeadLetterWriter::new(&dead_letter)?,
+        dead_letter: DeadLetterWriter::new(&dead_letter),
         checkpoint,
         log_fields: config.log.fields.iter().cloned().collect(),
         status: status.add_pipeline(name, parts),
         metrics: metrics.clone(),
     })
-}
-
-/// The source for people, without secrets.
-pub(crate) fn describe_source(source: &SourceConfig) -> String {
-    match source {
-        SourceConfig::Mongodb(mongodb) => match (&mongodb.database, mongodb.collections.as_slice()) {
-            (None, _) => "mongodb, all databases".to_owned(),
-            (Some(database), []) => format!("mongodb {database}"),
-            (Some(database), [one]) => format!("mongodb {database}.{one}"),
-            (Some(database), several) => format!("mongodb {database}.[{}]", several.join(", ")),
-        },
-        SourceConfig::File(file) => format!("file {}", file.path.display()),
-        SourceConfig::Stdin(_) => "stdin".to_owned(),
-    }
 }
 
 fn describe_sink(sink: &SinkConfig) -> String {

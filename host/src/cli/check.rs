@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, path::Path};
 
 use super::{complain, exit, print};
-use crate::{config, host, status::Status, telemetry::metrics::Metrics};
+use crate::{config, host, source::AnySource, status::Status, telemetry::metrics::Metrics};
 
 pub(super) fn check(file: &Path) -> u8 {
     let config = match config::load(file, &|name| std::env::var(name).ok()) {
@@ -28,7 +28,7 @@ pub(super) fn check(file: &Path) -> u8 {
         let _ = writeln!(
             text,
             "  {name}: {} -> {stages} -> {}",
-            host::describe_source(&pipeline.source),
+            AnySource::describe(&pipeline.source),
             sinks.join(", ")
         );
     }

@@ -6,7 +6,7 @@ use crate::error::Code;
 ///
 /// # Errors
 /// What to print when there is no such code: the codes that look like it, or all of them.
-pub fn explain(code: &str) -> Result<&'static str, String> {
+pub(super) fn explain(code: &str) -> Result<&'static str, String> {
     let name = code.trim().to_uppercase();
     let name = if name.starts_with("TG") { name } else { format!("TG{name}") };
     if let Some(code) = Code::from_name(&name) {

@@ -83,7 +83,7 @@ async fn serve(
     screen: &Screen,
     exit_when_idle: Option<Duration>,
 ) -> Result<(), Fault> {
-    let admin = AdminServer::start(config.admin.listen, status.clone()).await?;
+    let admin = AdminServer::start(config.admin.listen, status.clone())?;
     let live = screen.is_terminal().then(|| Live::start(screen, status));
     let stop = Stop::default();
     let signals = tokio::spawn(watch_signals(stop.clone(), config.shutdown_timeout.0));

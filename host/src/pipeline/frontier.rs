@@ -175,7 +175,7 @@ impl Frontier {
             }
             drop(permit);
         }
-        self.status.set_in_flight(self.order.waiting.len());
+        self.status.set_in_flight(self.order.waiting.len() as u64);
     }
 
     async fn write(&mut self) -> Result<(), Fault> {

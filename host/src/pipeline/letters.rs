@@ -10,7 +10,7 @@ use super::retry::Backoff;
 use crate::{
     batch::Unreadable,
     change::{Change, SCHEMA_VERSION},
-    dead_letter::{DeadLetter, DeadLetterWriter, Subject},
+    dead_letter::{DeadLetter, DeadLetterWriter, Letter},
     error::{Code, Fault},
     plugin::stage::Casualty,
     sink::Writes,
@@ -62,11 +62,13 @@ impl Letters {
         let mut letters = Vec::with_capacity(casualties.len() + unreadable.len());
         for casualty in casualties {
             self.tell_dead(&casualty.change, casualty.kind, &casualty.reason, Some((&casualty.plugin, casualty.generation)));
-            letters.push(DeadLetter::now(
-                Subject::Change(Box::new(casualty.change)),
-                casualty.kind,
-                casualty.reason,
-            ).of_stage(casualty.stage, casualty.plugin, casualty.generation, casualty.violations));
+            let letter = Letter::Change(Box::new(casualty.change));
+            letters.push(DeadLetter {
+                plugin: Some(casualty.plugin.to_string()),
+                generation: Some(casualty.generation),
+                violations: casualty.violations.into_iter().map(|found| (found.path, found.message)).collect(),
+                ..DeadLetter::new(letter, format!("stages[{}]", casualty.stage), casualty.reason)
+            });
         }
         for Unreadable { id, raw, reason } in unreadable {
             self.0.status.metrics().dead_letters(DeadLetterKind::Unreadable).inc();
@@ -76,8 +78,8 @@ impl Letters {
                 correlation_id = %id,
                 "what the source read is no change and goes to the dead letter: {reason}"
             );
-            let subject = Subject::Raw { id: id.clone(), raw: raw.clone() };
-            letters.push(DeadLetter::now(subject, DeadLetterKind::Unreadable, reason.clone()));
+            let letter = Letter::Raw { id: id.clone(), raw: raw.clone() };
+            letters.push(DeadLetter::new(letter, "source", reason.as_str()));
         }
         self.write(&letters).await
     }
@@ -94,7 +96,7 @@ impl Letters {
                 let change = writes.get(refused.index)?.change;
                 let reason = format!("sink `{sink}` refused it: {}", refused.reason);
                 self.tell_dead(change, DeadLetterKind::Refused, &reason, None);
-                Some(DeadLetter::now(Subject::Change(Box::new(change.clone())), DeadLetterKind::Refused, reason))
+                Some(DeadLetter::new(Letter::Change(Box::new(change.clone())), format!("sinks.{sink}"), reason))
             })
             .collect();
         self.write(&letters).await

@@ -70,6 +70,11 @@ impl AnySource {
         }
     }
 
+    /// Whether the source can be opened in the middle again.
+    pub const fn has_positions(config: &SourceConfig) -> bool {
+        !matches!(config, SourceConfig::Stdin(_))
+    }
+
     /// Kind and place without secrets, as it stands in checkpoints: `mongodb shop.[inventory,transactions]`.
     pub fn describe(config: &SourceConfig) -> String {
         match config {
