@@ -5,9 +5,14 @@
 
 pub mod batch;
 pub mod change;
+pub mod checkpoint;
 pub mod config;
+pub mod dead_letter;
 pub mod error;
+mod files;
 pub mod format;
 pub mod position;
+mod redis;
 pub mod sink;
 pub mod source;
+pub mod state;

@@ -1,15 +1,18 @@
-//! The state directory: checkpoints, dead letters and compiled plugins, used by one host at a time.
+//! The state directory, which one host holds at a time.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
-    io::Write as _,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
 use crate::error::{Code, Fault};
 
-/// A state directory that this process holds; another process gets it when this one ends, however it ends.
+/// Name of the lock file. It stays when the host ends; what counts is the lock on it.
+const LOCK: &str = "lock";
+
+/// A state directory that this process holds until the value is dropped.
 #[derive(Debug)]
 pub struct StateDir {
     path: PathBuf,
@@ -17,40 +20,32 @@ pub struct StateDir {
 }
 
 impl StateDir {
-    /// Makes the directory when it is missing (only for this user), and takes its lock.
+    /// Makes the directory where it is missing (readable for its owner alone) and takes its lock.
     ///
     /// # Errors
-    /// [`Code::StateLocked`] when another host holds it, [`Code::FileWrite`] when it cannot be made or written.
-    pub fn open(path: &Path) -> Result<Self, Fault> {
-        let failed = |cause: std::io::Error| {
-            Fault::fatal(
-                Code::FileWrite,
-                format!("the state directory {} cannot be used: {cause}; set `state.dir` to one that can", path.display()),
-            )
+    /// [`Code::StateLocked`] when another process holds it; [`Code::CheckpointWrite`] when it cannot be made or written.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, Fault> {
+        let path = path.into();
+        let failed = |cause: io::Error| {
+            let message = format!(
+                "the state directory {} cannot be used: {cause}; set `state.dir` to one this user may write",
+                path.display()
+            );
+            Fault::fatal(Code::CheckpointWrite, message)
         };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
-        let file = path.join("lock");
-        let mut lock =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&file).map_err(failed)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(failed)?;
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join(LOCK)).map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let holder = fs::read_to_string(&file).unwrap_or_default();
-                let holder = holder.trim();
-                let holder = if holder.is_empty() { "another process".to_owned() } else { format!("process {holder}") };
-                return Err(Fault::fatal(
-                    Code::StateLocked,
-                    format!(
-                        "the state directory {} is in use by {holder}; stop that host, or give this one a `state.dir` of its own",
-                        path.display()
-                    ),
-                ));
-            }
-            Err(TryLockError::Error(cause)) => return Err(failed(cause)),
+            Ok(()) => Ok(Self { path, _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(Fault::fatal(
+                Code::StateLocked,
+                format!(
+                    "the state directory {} is in use by another tidegate; stop that one, or give this one a `state.dir` of its own",
+                    path.display()
+                ),
+            )),
+            Err(TryLockError::Error(cause)) => Err(failed(cause)),
         }
-        // Who holds it, for the message above; the lock itself is what counts.
-        lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
     /// The directory.
@@ -61,20 +56,21 @@ impl StateDir {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::StateDir;
     use crate::error::Code;
 
     #[test]
-    fn one_host_at_a_time() -> Result<(), Box<dyn std::error::Error>> {
-        let dir = tempfile::tempdir()?;
-        let path = dir.path().join("a/b");
-        let first = StateDir::open(&path)?;
-        let second = StateDir::open(&path);
-        assert!(second.is_err_and(|fault| {
-            fault.code == Code::StateLocked && fault.message.contains(&std::process::id().to_string())
-        }));
-        drop(first);
-        StateDir::open(&path)?;
-        Ok(())
+    fn one_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/state");
+        let held = StateDir::open(&path).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(StateDir::open(&path).unwrap_err().code, Code::StateLocked);
+        drop(held);
+        StateDir::open(&path).unwrap();
+        let fault = StateDir::open("/dev/null/state").unwrap_err();
+        assert_eq!(fault.code, Code::CheckpointWrite);
     }
 }

@@ -1,163 +1,190 @@
-//! One small JSON file for each pipeline, replaced as a whole: written beside, flushed, renamed.
+//! Checkpoints in files, one for each pipeline: `STATE_DIR/PIPELINE.checkpoint.json`.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::StageGeneration;
+use super::{CheckpointStore, Stored};
 use crate::{
     error::{Code, Fault},
-    position::Position,
+    files::{blocking, sync_folder},
 };
 
-/// The form of the file that this program writes, and the newest it reads.
-const VERSION: u32 = 1;
+/// The format that is written. A newer one is refused.
+const VERSION: u64 = 1;
+
+/// Files in a state directory, which must be held by this process ([`crate::state::StateDir`]).
+#[derive(Clone, Debug)]
+pub struct FileCheckpoints {
+    dir: PathBuf,
+}
 
 #[derive(Serialize, Deserialize)]
-struct Content {
-    version: u32,
-    pipeline: String,
-    source: String,
-    position: Position,
-    /// Number of the batch in the run that wrote it.
-    batch: u64,
-    at: String,
-    stages: Vec<StageGeneration>,
+struct Envelope<P, S> {
+    version: u64,
+    pipeline: P,
+    #[serde(flatten)]
+    stored: S,
 }
 
-/// Read first, so that a newer form is told as such.
 #[derive(Deserialize)]
-struct Head {
-    version: u32,
+struct Version {
+    version: u64,
 }
 
-#[derive(Clone, Debug)]
-pub(super) struct FileCheckpoint {
-    path: Arc<Path>,
-    pipeline: Arc<str>,
-    source: Arc<str>,
+impl FileCheckpoints {
+    /// Nothing is read or written yet.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into() }
+    }
+
+    /// Where the checkpoint of a pipeline is.
+    pub fn path(&self, pipeline: &str) -> PathBuf {
+        self.dir.join(format!("{}.checkpoint.json", file_name(pipeline)))
+    }
 }
 
-impl FileCheckpoint {
-    pub(super) fn new(folder: &Path, pipeline: &str, source: &str) -> Self {
-        let path = folder.join(format!("{pipeline}.checkpoint.json")).into();
-        Self { path, pipeline: pipeline.into(), source: source.into() }
-    }
+/// A pipeline's name as part of a file name: what is no letter, digit, `-`, `_` or `.` is written as `%` and its bytes in
+/// hexadecimal, so that no two names share a file and none leads out of the folder.
+pub(crate) fn file_name(pipeline: &str) -> String {
+    use std::fmt::Write as _;
+    pipeline.bytes().fold(String::with_capacity(pipeline.len()), |mut name, byte| {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.') {
+            name.push(char::from(byte));
+        } else {
+            let _ = write!(name, "%{byte:02X}");
+        }
+        name
+    })
+}
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub(super) fn load(&self) -> Result<Option<Position>, Fault> {
+impl CheckpointStore for FileCheckpoints {
+    async fn load(&self, pipeline: &str, source: &str) -> Result<Option<Stored>, Fault> {
+        let path = self.path(pipeline);
         let unusable = |why: String| {
-            Fault::fatal(
-                Code::CheckpointUnreadable,
-                format!(
-                    "the checkpoint {} of pipeline `{}` cannot be used: {why}; to begin anew on purpose, move the file away",
-                    self.path.display(),
-                    self.pipeline
-                ),
-            )
+            let message = format!(
+                "the checkpoint {} cannot be used: {why}; move the file away to begin anew, or put back what belongs to it",
+                path.display()
+            );
+            Fault::fatal(Code::CheckpointUnreadable, message)
         };
-        let text = match fs::read_to_string(&self.path) {
-            Ok(text) => text,
+        let file = path.clone();
+        let bytes = match blocking(move || fs::read(file)).await {
+            Ok(bytes) => bytes,
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(unusable(cause.to_string())),
         };
-        let head: Head = serde_json::from_str(&text).map_err(|cause| unusable(format!("it is no checkpoint: {cause}")))?;
-        if head.version != VERSION {
-            return Err(unusable(format!("its form is {}, this program reads {VERSION}", head.version)));
+        // The version first: the rest of a newer format may be anything.
+        let Version { version } =
+            serde_json::from_slice(&bytes).map_err(|cause| unusable(format!("it is no checkpoint ({cause})")))?;
+        if version != VERSION {
+            return Err(unusable(format!("its format has version {version}, this program knows version {VERSION}")));
         }
-        let content: Content =
-            serde_json::from_str(&text).map_err(|cause| unusable(format!("it is no checkpoint: {cause}")))?;
-        if *content.pipeline != *self.pipeline {
-            return Err(unusable(format!("it belongs to pipeline `{}`", content.pipeline)));
+        let found: Envelope<String, Stored> =
+            serde_json::from_slice(&bytes).map_err(|cause| unusable(format!("it is damaged ({cause})")))?;
+        if found.pipeline != pipeline {
+            return Err(unusable(format!("it belongs to the pipeline `{}`, not to `{pipeline}`", found.pipeline)));
         }
-        if kind(&content.source) != kind(&self.source) {
-            return Err(unusable(format!("it belongs to the source {}, the pipeline reads {}", content.source, self.source)));
+        let kind = |source: &str| source.split(' ').next().unwrap_or_default().to_owned();
+        if kind(&found.stored.source) != kind(source) {
+            return Err(unusable(format!(
+                "it was made for the source `{}`, the pipeline reads from `{source}`",
+                found.stored.source
+            )));
         }
-        Ok(Some(content.position))
+        if found.stored.source != source {
+            tracing::warn!(
+                event = "checkpoint_source_changed",
+                pipeline,
+                before = found.stored.source,
+                now = source,
+                "the source is not quite the one of the checkpoint: it goes on from there, and sends no older changes of what is new"
+            );
+        }
+        Ok(Some(found.stored))
     }
 
-    pub(super) fn store(&self, position: &Position, batch: u64, stages: Vec<StageGeneration>) -> Result<(), Fault> {
-        let content = Content {
-            version: VERSION,
-            pipeline: self.pipeline.to_string(),
-            source: self.source.to_string(),
-            position: position.clone(),
-            batch,
-            at: humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string(),
-            stages,
+    async fn store(&self, pipeline: &str, stored: &Stored) -> Result<(), Fault> {
+        let path = self.path(pipeline);
+        let failed = |cause: io::Error| {
+            let message = format!("the checkpoint {} cannot be written: {cause}", path.display());
+            match cause.kind() {
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::NotFound => {
+                    Fault::fatal(Code::CheckpointWrite, format!("{message}; the state directory must be writable"))
+                }
+                _ => Fault::transient(Code::CheckpointWrite, message),
+            }
         };
-        let failed = |cause: String| {
-            Fault::fatal(
-                Code::CheckpointWrite,
-                format!("the checkpoint {} cannot be written: {cause}; the pipeline stops rather than going on without one", self.path.display()),
-            )
-        };
-        let text = serde_json::to_vec_pretty(&content).map_err(|cause| failed(cause.to_string()))?;
-        self.replace(&text).map_err(|cause| failed(cause.to_string()))
-    }
-
-    /// The rename is the moment of truth; the folder is flushed so that it outlives a power cut.
-    fn replace(&self, text: &[u8]) -> io::Result<()> {
-        let beside = self.path.with_extension("json.new");
-        let mut file = File::create(&beside)?;
-        file.write_all(text)?;
-        file.sync_all()?;
-        fs::rename(&beside, &self.path)?;
-        match self.path.parent() {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => Ok(()),
-        }
+        let mut text = serde_json::to_vec_pretty(&Envelope { version: VERSION, pipeline, stored })
+            .map_err(|cause| failed(io::Error::other(cause)))?;
+        text.push(b'\n');
+        let target = path.clone();
+        blocking(move || replace(&target, &text)).await.map_err(failed)
     }
 }
 
-/// `mongodb` of `mongodb shop.orders`: other collections may be read from the same position, another system may not.
-fn kind(source: &str) -> &str {
-    source.split([' ', ',']).next().unwrap_or_default()
+/// Replaces a file so that a crash leaves either the old or the new one, whole.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("json.new");
+    let mut file = fs::File::create(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    sync_folder(path)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::FileCheckpoint;
-    use crate::{error::Code, position::Position};
+    use super::*;
+    use crate::{checkpoint::StoredGeneration, position::Position};
 
-    #[test]
-    fn what_was_stored_is_loaded_and_what_is_foreign_is_refused() -> Result<(), Box<dyn std::error::Error>> {
-        let dir = tempfile::tempdir()?;
-        let checkpoint = FileCheckpoint::new(dir.path(), "orders", "mongodb shop.orders");
-        assert_eq!(checkpoint.load()?, None);
-        for byte in 0..3 {
-            checkpoint.store(&Position::new(vec![byte]), u64::from(byte), Vec::new())?;
+    fn stored() -> Stored {
+        Stored {
+            source: "mongodb shop.[inventory]".into(),
+            position: Position::new(vec![0, 1, 0xFF]),
+            batches: 7,
+            at: "2026-01-31T12:00:00.000Z".into(),
+            generations: [("p".to_owned(), StoredGeneration { generation: 2, digest: "ab".into() })].into(),
         }
-        assert_eq!(checkpoint.load()?, Some(Position::new(vec![2])));
-        assert_eq!(std::fs::read_dir(dir.path())?.count(), 1, "nothing is left beside it");
+    }
 
-        // More collections of the same system may be read from it.
-        let wider = FileCheckpoint::new(dir.path(), "orders", "mongodb shop.[orders, items]");
-        assert_eq!(wider.load()?, Some(Position::new(vec![2])));
+    #[tokio::test]
+    async fn a_checkpoint_comes_back_and_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FileCheckpoints::new(folder.path());
+        let source = "mongodb shop.[inventory]";
+        assert_eq!(store.load("a/b", source).await.unwrap(), None);
+        store.store("a/b", &stored()).await.unwrap();
+        let later = Stored { batches: 8, position: Position::new(vec![0, 2]), ..stored() };
+        store.store("a/b", &later).await.unwrap();
+        assert_eq!(store.load("a/b", source).await.unwrap(), Some(later.clone()));
+        assert_eq!(store.load("a/b", "mongodb shop.*").await.unwrap(), Some(later));
+        let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["a%2Fb.checkpoint.json"]);
+    }
 
-        let refused = |checkpoint: &FileCheckpoint, why: &str| {
-            let fault = checkpoint.load().err();
-            assert!(
-                fault.as_ref().is_some_and(|f| f.code == Code::CheckpointUnreadable && f.message.contains(why)),
-                "{fault:?}"
-            );
-        };
-        refused(&FileCheckpoint::new(dir.path(), "orders", "file a.jsonl"), "belongs to the source");
-        std::fs::copy(checkpoint.path(), dir.path().join("other.checkpoint.json"))?;
-        refused(&FileCheckpoint::new(dir.path(), "other", "mongodb shop.orders"), "belongs to pipeline `orders`");
-        let text = std::fs::read_to_string(checkpoint.path())?;
-        std::fs::write(checkpoint.path(), text.replace("\"version\": 1", "\"version\": 2"))?;
-        refused(&checkpoint, "its form is 2");
-        std::fs::write(checkpoint.path(), text.get(..40).unwrap_or_default())?;
-        refused(&checkpoint, "no checkpoint");
-        Ok(())
+    #[tokio::test]
+    async fn what_cannot_be_used_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FileCheckpoints::new(folder.path());
+        store.store("p", &stored()).await.unwrap();
+        let good = fs::read_to_string(store.path("p")).unwrap();
+        for (text, source, why) in [
+            (good.clone(), "file /x", "made for the source `mongodb shop.[inventory]`"),
+            (good.replace("\"p\",", "\"q\","), "mongodb *", "belongs to the pipeline `q`"),
+            (good.replace("\"version\": 1", "\"version\": 2"), "mongodb *", "version 2"),
+            (good.replace("0001ff", "0001f"), "mongodb *", "damaged"),
+            (good[..20].to_owned(), "mongodb *", "no checkpoint"),
+            (String::new(), "mongodb *", "no checkpoint"),
+        ] {
+            fs::write(store.path("p"), text).unwrap();
+            let fault = store.load("p", source).await.unwrap_err();
+            assert_eq!((fault.code, fault.is_transient()), (Code::CheckpointUnreadable, false));
+            assert!(fault.message.contains(why) && fault.message.contains("p.checkpoint.json"), "{fault}");
+        }
     }
 }

@@ -1,53 +1,50 @@
-//! Where a pipeline's position is kept between runs.
+//! Stored positions.
 
-mod file;
+pub mod file;
 
-use std::path::Path;
+use std::future::Future;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{error::Fault, position::Position, state::StateDir};
+use crate::{error::Fault, position::Position};
 
-/// A generation that touched what a checkpoint stands for.
+/// What a checkpoint says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StageGeneration {
-    /// The plugin.
-    pub plugin: String,
-    /// Its generation in the run that wrote the checkpoint.
+pub struct Stored {
+    /// Kind and place of the source, without secrets: [`crate::source::AnySource::describe`].
+    pub source: String,
+    /// Where the source goes on: every change before it is safe at every sink, or in the dead letter.
+    pub position: Position,
+    /// Batches that were safe when this was written, counted from the start of that run.
+    pub batches: u64,
+    /// When this was written, RFC 3339 in UTC.
+    pub at: String,
+    /// The plugins that were running, by name: what an operator wants to know after a crash.
+    #[serde(default)]
+    pub generations: std::collections::BTreeMap<String, StoredGeneration>,
+}
+
+/// A plugin that was running when a checkpoint was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredGeneration {
+    /// Counted from 1 in that run.
     pub generation: u64,
-    /// SHA-256 of its file, in hexadecimal.
+    /// SHA-256 of the component, hexadecimal.
     pub digest: String,
 }
 
-/// The checkpoint of one pipeline. Cloning gives another handle to the same place.
-#[derive(Clone, Debug)]
-pub struct Checkpoint(file::FileCheckpoint);
-
-impl Checkpoint {
-    /// A file in the state directory. `source` describes what the positions belong to, without secrets.
-    pub fn file(state: &StateDir, pipeline: &str, source: &str) -> Self {
-        Self(file::FileCheckpoint::new(state.path(), pipeline, source))
-    }
-
-    /// The file.
-    pub fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    /// The stored position; none when the pipeline never stored one. Touches the disk.
+/// Keeps one checkpoint for each pipeline.
+pub trait CheckpointStore: Send + Sync {
+    /// The checkpoint of a pipeline; none when it has never run. `source` is what it reads from now: a checkpoint of
+    /// another kind of source is refused.
     ///
     /// # Errors
-    /// [`crate::error::Code::CheckpointUnreadable`] when it cannot be read or belongs to something else: never a silent
-    /// start from now.
-    pub fn load(&self) -> Result<Option<Position>, Fault> {
-        self.0.load()
-    }
+    /// Fatal, when there is one that cannot be read or used.
+    fn load(&self, pipeline: &str, source: &str) -> impl Future<Output = Result<Option<Stored>, Fault>> + Send;
 
-    /// Stores a position durably: after a crash either this one or the one before it is read. Touches the disk.
+    /// Replaces the checkpoint. It is durable when this returns; a crash leaves either the old or the new one.
     ///
     /// # Errors
-    /// [`crate::error::Code::CheckpointWrite`].
-    pub fn store(&self, position: &Position, batch: u64, stages: Vec<StageGeneration>) -> Result<(), Fault> {
-        self.0.store(position, batch, stages)
-    }
+    /// When it cannot be written; the old one is then still there.
+    fn store(&self, pipeline: &str, stored: &Stored) -> impl Future<Output = Result<(), Fault>> + Send;
 }
