@@ -16,3 +16,5 @@ mod redis;
 pub mod sink;
 pub mod source;
 pub mod state;
+#[cfg(test)]
+mod testing;
