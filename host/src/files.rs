@@ -80,7 +80,9 @@ impl AppendFile {
             | io::ErrorKind::Interrupted
             | io::ErrorKind::ResourceBusy
             | io::ErrorKind::TimedOut
-            | io::ErrorKind::StaleNetworkFileHandle => Fault::transient(self.code, format!("{message}; free some space")),
+            | io::ErrorKind::StaleNetworkFileHandle => {
+                Fault::transient(self.code, format!("{message}; free some space"))
+            }
             _ => Fault::fatal(self.code, message),
         }
     }

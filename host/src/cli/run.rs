@@ -58,7 +58,10 @@ pub(super) fn run(file: &Path, exit_when_idle: Option<Duration>) -> u8 {
             return exit::FAILED;
         }
     };
-    match runtime.block_on(serve(&config, host, &status, &screen, exit_when_idle)) {
+    let ended = runtime.block_on(serve(&config, host, &status, &screen, exit_when_idle));
+    // A read of standard input that nobody waits for any more cannot be cancelled: the process ends without it.
+    runtime.shutdown_background();
+    match ended {
         Ok(()) => {
             tracing::info!(event = "stopped", "tidegate stopped cleanly");
             0

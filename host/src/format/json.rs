@@ -318,9 +318,21 @@ fn write_regex(out: &mut Vec<u8>, value: &[u8], plain: bool) -> Result<(), Malfo
 }
 
 fn write_hex(out: &mut Vec<u8>, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or_default();
-    out.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+    const PAIRS: [[u8; 2]; 256] = {
+        let digits = b"0123456789abcdef";
+        let mut pairs = [[0; 2]; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
+            byte += 1;
+        }
+        pairs
+    };
+    for byte in bytes {
+        if let Some(pair) = PAIRS.get(usize::from(*byte)) {
+            out.extend_from_slice(pair);
+        }
+    }
 }
 
 fn write_hex_text(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -352,39 +364,51 @@ const ESCAPES: [u8; 256] = {
 /// # Errors
 /// When it is not UTF-8.
 pub(crate) fn write_text(out: &mut Vec<u8>, text: &[u8]) -> Result<(), Malformed> {
-    if std::str::from_utf8(text).is_err() {
-        return Err(Malformed("a text is not UTF-8"));
+    // Nearly all text is ASCII without anything to escape: one pass tells, and one copy does it.
+    if text.iter().fold(true, |plain, byte| plain & is_plain(*byte)) {
+        out.reserve(text.len() + 2);
+        out.push(b'"');
+        out.extend_from_slice(text);
+        out.push(b'"');
+        return Ok(());
     }
-    write_str_bytes(out, text);
+    match std::str::from_utf8(text) {
+        Ok(text) => write_str(out, text),
+        Err(_) => return Err(Malformed("a text is not UTF-8")),
+    }
     Ok(())
+}
+
+#[inline]
+fn is_plain(byte: u8) -> bool {
+    (0x20..0x80).contains(&byte) & (byte != b'"') & (byte != b'\\')
 }
 
 /// Writes text as a JSON string, with its quotes.
 pub(crate) fn write_str(out: &mut Vec<u8>, text: &str) {
-    write_str_bytes(out, text.as_bytes());
-}
-
-fn write_str_bytes(out: &mut Vec<u8>, text: &[u8]) {
     out.reserve(text.len() + 2);
     out.push(b'"');
-    let mut rest = text;
-    while let Some(at) = rest.iter().position(|byte| ESCAPES.get(usize::from(*byte)).is_some_and(|escape| *escape != 0))
-    {
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| escape(*byte) != 0) {
         let (clean, tail) = rest.split_at(at);
         out.extend_from_slice(clean);
         let Some((byte, tail)) = tail.split_first() else { break };
-        match ESCAPES.get(usize::from(*byte)) {
-            Some(b'u') => {
+        match escape(*byte) {
+            b'u' => {
                 out.extend_from_slice(b"\\u00");
                 write_hex(out, &[*byte]);
             }
-            Some(letter) => out.extend_from_slice(&[b'\\', *letter]),
-            None => {}
+            letter => out.extend_from_slice(&[b'\\', letter]),
         }
         rest = tail;
     }
     out.extend_from_slice(rest);
     out.push(b'"');
+}
+
+#[inline]
+fn escape(byte: u8) -> u8 {
+    ESCAPES.get(usize::from(byte)).copied().unwrap_or_default()
 }
 
 #[cfg(test)]

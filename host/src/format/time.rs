@@ -56,11 +56,10 @@ pub fn now_millis() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn digits(out: &mut Vec<u8>, number: u64, width: usize) {
-    let mut buffer = itoa::Buffer::new();
-    let text = buffer.format(number).as_bytes();
-    out.extend(std::iter::repeat_n(b'0', width.saturating_sub(text.len())));
-    out.extend_from_slice(text);
+fn digits(out: &mut Vec<u8>, number: u64, width: u32) {
+    for place in (0..width.max(number.checked_ilog10().map_or(1, |log| log + 1))).rev() {
+        out.push(b'0' + (number / 10_u64.pow(place) % 10) as u8);
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! JSON Lines of changes from a file or from standard input.
 //!
 //! A file has positions: `[offset behind the line, 8 bytes][number of the line, 8 bytes][fingerprint, 8 bytes][bytes the fingerprint
-//! covers, 8 bytes]`, all big endian, so that they sort. The fingerprint is the hash of the first bytes of the file up to the
-//! first position, 4 KiB at most: another file of the same name is told, not read from its middle; a file that grew is the same.
+//! covers, 8 bytes]`, all big endian, so that they sort. The fingerprint is the hash of the first bytes of the file when it
+//! was opened first, 4 KiB at most: another file of the same name is told, not read from its middle; a file that grew is the same.
 //! Standard input has none.
 
 use std::{io::SeekFrom, path::PathBuf, time::Duration};

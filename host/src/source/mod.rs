@@ -53,7 +53,7 @@ pub enum AnySource {
     /// A MongoDB change stream.
     Mongodb(Box<mongodb::MongodbSource>),
     /// A file of changes.
-    File(lines::FileSource),
+    File(Box<lines::FileSource>),
     /// Changes on standard input.
     Stdin(Box<lines::StdinSource>),
 }
@@ -65,7 +65,7 @@ impl AnySource {
             SourceConfig::Mongodb(config) => {
                 Self::Mongodb(Box::new(mongodb::MongodbSource::new(config.clone(), limits, on_ddl)))
             }
-            SourceConfig::File(config) => Self::File(lines::FileSource::new(config.path.clone(), limits)),
+            SourceConfig::File(config) => Self::File(Box::new(lines::FileSource::new(config.path.clone(), limits))),
             SourceConfig::Stdin(_) => Self::Stdin(Box::new(lines::StdinSource::new(limits))),
         }
     }

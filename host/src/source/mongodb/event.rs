@@ -67,17 +67,16 @@ impl Reply {
         Ok(Self { events, token, buffer })
     }
 
-    /// The events behind the first `skip` bytes of their array, with the offset after each.
+    /// The events behind the first `skip` bytes of their array, with the offset after each. After an error there is nothing more.
     pub(super) fn events(&self, skip: usize) -> impl Iterator<Item = Result<(&[u8], usize), Malformed>> {
         // An array is a document: its length, then elements, then the terminator.
         let end = self.events.len().saturating_sub(1);
         let mut at = skip.max(4);
         std::iter::from_fn(move || {
             let rest = self.events.get(at..end).filter(|rest| !rest.is_empty())?;
-            Some(event_at(rest).map(|(event, length)| {
-                at += length;
-                (event, at)
-            }))
+            let event = event_at(rest);
+            at = event.as_ref().map_or(end, |(_, length)| at + length);
+            Some(event.map(|(event, _)| (event, at)))
         })
     }
 

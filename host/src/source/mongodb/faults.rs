@@ -7,7 +7,8 @@
 //! | 13, 18, 8000, and refused log-ins | `TG0302`, fatal |
 //! | 10334 | `TG0305`, fatal: an event beyond 16 MiB |
 //! | no server, network, not primary, recovering, shutting down, interrupted | `TG0301`, transient |
-//! | 2, 9, 14, 40324 and others of parsing when opening; a bad connection string | `TG0307`, fatal |
+//! | 2, 9, 14, 40324 and others of parsing when opening with a `pipeline`; a bad connection string | `TG0307`, fatal |
+//! | the same without a `pipeline`, but with a position: it is no token | `TG0304`, fatal |
 //! | a resumable or retryable label, 43 (cursor not found) and all other errors of a running stream | `TG0306`, transient |
 //! | any other error when opening | `TG0306`, fatal |
 //!
@@ -21,8 +22,10 @@ use crate::error::{Code, Fault};
 /// What the source was doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Opening the stream.
+    /// Opening the stream anew.
     Opening,
+    /// Opening the stream behind a token.
+    Resuming,
     /// Reading from it.
     Reading,
     /// Looking up documents.
@@ -40,6 +43,8 @@ pub(super) struct Place {
     pub(super) patience: std::time::Duration,
     /// A password that must not appear in any message.
     pub(super) password: Option<String>,
+    /// Whether the operator gave a `pipeline`, which may be what the server does not like.
+    pub(super) filtered: bool,
 }
 
 const LOST: [i32; 3] = [286, 280, 464];
@@ -48,16 +53,21 @@ const DENIED: [i32; 3] = [13, 18, 8000];
 /// Network, not primary, recovering, shutting down, interrupted, and no majority or no read at that time yet.
 const UNREACHABLE: [i32; 18] =
     [6, 7, 63, 89, 91, 133, 134, 150, 189, 234, 262, 9001, 10107, 11600, 11601, 11602, 13435, 13436];
-/// BadValue, FailedToParse, TypeMismatch, an unknown stage or operator, and what the aggregation parser reports.
-const BAD_PIPELINE: [i32; 9] = [2, 9, 14, 168, 40324, 40415, 40602, 40415, 4_010_900];
+/// BadValue, FailedToParse, TypeMismatch, Overflow, IllegalOperation (a stage a change stream may not have),
+/// InvalidPipelineOperator.
+const NOT_PARSED: [i32; 6] = [2, 9, 14, 15, 20, 168];
 
 /// The fault for an error of the driver.
 pub(super) fn fault(error: &Error, phase: Phase, place: &Place) -> Fault {
     let told = redacted(&told(error), place.password.as_deref());
     let (hosts, watched) = (&place.hosts, &place.watched);
     let code = server_code(error);
+    let opening = matches!(phase, Phase::Opening | Phase::Resuming);
     if let Some(code) = code {
-        if LOST.contains(&code) || (phase == Phase::Opening && LOST_WHEN_OPENING.contains(&code)) {
+        if LOST.contains(&code)
+            || (opening && LOST_WHEN_OPENING.contains(&code))
+            || (phase == Phase::Resuming && !place.filtered && is_parse_error(code))
+        {
             return Fault::fatal(
                 Code::MongoPositionLost,
                 format!(
@@ -91,7 +101,7 @@ pub(super) fn fault(error: &Error, phase: Phase, place: &Place) -> Fault {
         if UNREACHABLE.contains(&code) {
             return Fault::transient(Code::MongoUnreachable, format!("MongoDB at {hosts} cannot answer now: {told}"));
         }
-        if phase == Phase::Opening && (BAD_PIPELINE.contains(&code) || is_parse_error(code)) {
+        if opening && place.filtered && is_parse_error(code) {
             return Fault::fatal(
                 Code::MongoConfiguration,
                 format!("MongoDB at {hosts} does not accept the source's `pipeline`: {told}"),
@@ -118,7 +128,7 @@ pub(super) fn fault(error: &Error, phase: Phase, place: &Place) -> Fault {
         ErrorKind::Io(_) | ErrorKind::ConnectionPoolCleared { .. } | ErrorKind::DnsResolve { .. } => {
             Fault::transient(Code::MongoUnreachable, format!("MongoDB at {hosts} cannot be reached: {told}"))
         }
-        _ if phase == Phase::Opening && !passing(error) => Fault::fatal(
+        _ if opening && !passing(error) => Fault::fatal(
             Code::MongoError,
             format!("the change stream of {watched} at {hosts} cannot be opened: {told}"),
         ),
@@ -142,9 +152,10 @@ fn passing(error: &Error) -> bool {
         || server_code(error) == Some(43)
 }
 
-/// The aggregation parser numbers its errors from 15947 to 17311, 28646 to 28822 and 40066 to 40602, and with seven digits.
+/// Whether the server could not make sense of what it was asked. Besides the named ones, each place in its source that
+/// parses has a number of its own, of five or seven digits.
 fn is_parse_error(code: i32) -> bool {
-    matches!(code, 15947..=17311 | 28646..=28822 | 40066..=40572 | 40574..=40602 | 51000..=51999 | 4_000_000..)
+    NOT_PARSED.contains(&code) || matches!(code, 15_000..=69_999 | 1_000_000..)
 }
 
 fn server_code(error: &Error) -> Option<i32> {

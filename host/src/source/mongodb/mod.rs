@@ -127,8 +127,13 @@ impl MongodbSource {
         }
         let uri = self.config.uri.reveal();
         let password = password_of(uri);
-        let mut place =
-            Place { hosts: "the configured host".to_owned(), watched: self.watched(), patience: SELECTION, password };
+        let mut place = Place {
+            hosts: "the configured host".to_owned(),
+            watched: self.watched(),
+            patience: SELECTION,
+            password,
+            filtered: !self.config.pipeline.is_empty(),
+        };
         let bad = |error: &mongodb::error::Error, place: &Place| fault(error, Phase::Opening, place);
         let mut options = ClientOptions::parse(uri).await.map_err(|error| bad(&error, &place))?;
         place.hosts = options.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
@@ -262,7 +267,8 @@ impl Source for MongodbSource {
         };
         let opener = Opener { client, database: self.config.database.clone(), stages, place };
         let mut cursor = opener.open(after.as_deref()).await?;
-        let first = opener.next(&mut cursor, Phase::Opening).await?;
+        let phase = if after.is_some() { Phase::Resuming } else { Phase::Opening };
+        let first = opener.next(&mut cursor, phase).await?;
         let Some(first) = first else {
             return Err(Fault::transient(
                 Code::MongoError,
@@ -381,7 +387,10 @@ impl Opener {
         let database = self.client.database(self.database.as_deref().unwrap_or("admin"));
         let opening = pin!(database.aggregate(stages).with_options(options).batch());
         match tokio::time::timeout(PATIENCE, opening).await {
-            Ok(opened) => opened.map_err(|error| fault(&error, Phase::Opening, &self.place)),
+            Ok(opened) => opened.map_err(|error| {
+                let phase = if after.is_some() { Phase::Resuming } else { Phase::Opening };
+                fault(&error, phase, &self.place)
+            }),
             Err(_) => Err(self.silent()),
         }
     }
