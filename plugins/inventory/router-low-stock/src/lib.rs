@@ -55,7 +55,7 @@ impl Router for LowStock {
         let [warehouse, quantity] = document.fields(["warehouse_id", "quantity"]);
         let warehouse = warehouse.and_then(|value| value.as_str()).ok_or("no target: warehouse_id is missing")?;
         let mut routing = Routing::from(Destination::target(self.0.target.replace("{warehouse_id}", warehouse)));
-        if change.namespace().collection() == "inventory"
+        if change.namespace().collection == "inventory"
             && quantity.and_then(|value| value.as_integer()).is_some_and(|quantity| quantity < self.0.below)
         {
             routing = routing.and(Destination::target(self.0.alerts.clone()));
