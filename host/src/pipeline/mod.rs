@@ -111,7 +111,13 @@ impl Pipeline {
         let abort = stop.abort.child_token();
         let drain = stop.drain.child_token();
         let letters = Letters::new(&name, dead_letter, status.clone(), log_fields, abort.clone());
-        letters.open().await.inspect_err(|fault| status.stopped(fault))?;
+        tokio::select! {
+            opened = letters.open() => opened.inspect_err(|fault| status.stopped(fault))?,
+            () = drain.cancelled() => {
+                status.set_state(State::Finished);
+                return Ok(());
+            }
+        }
 
         let budget = Budget::new(&limits);
         let (progress, mut seen) = watch::channel(Progress::default());
@@ -176,6 +182,7 @@ impl Pipeline {
                 status: status.clone(),
                 drain: drain.clone(),
                 abort: abort.clone(),
+                held: None,
             }
             .run(),
         );
@@ -194,6 +201,7 @@ impl Pipeline {
                     Some(Ok(Ok(()))) => {}
                     Some(Ok(Err(fault))) => {
                         failed.get_or_insert(fault);
+                        drain.cancel();
                         abort.cancel();
                     }
                     Some(Err(cause)) => {
@@ -201,6 +209,7 @@ impl Pipeline {
                             crate::error::Code::Internal,
                             format!("a part of pipeline `{name}` broke: {cause}; this is a defect of tidegate, please report it"),
                         ));
+                        drain.cancel();
                         abort.cancel();
                     }
                 },

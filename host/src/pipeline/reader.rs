@@ -34,6 +34,8 @@ pub(super) struct Reader {
     pub(super) status: PipelineStatus,
     pub(super) drain: CancellationToken,
     pub(super) abort: CancellationToken,
+    /// Read already, but too much for the batch it would have been joined to.
+    pub(super) held: Option<Batch>,
 }
 
 /// Why reading ended.
@@ -117,14 +119,19 @@ impl Reader {
     /// Reads until something ends it. What was joined so far is sent in every case.
     async fn read(&mut self, at: &mut Option<Position>, backoff: &mut Backoff) -> Result<Ended, Fault> {
         loop {
-            let first = tokio::select! {
-                read = self.source.next() => read,
-                () = self.drain.cancelled() => return Ok(Ended::Done),
-            };
-            let (mut batch, mut ended) = match first {
-                Ok(Read::Batch(batch)) => (batch, None),
-                Ok(Read::End) => return Ok(Ended::Done),
-                Err(fault) => return Ok(Ended::Failed(fault)),
+            let (mut batch, mut ended) = match self.held.take() {
+                Some(held) => (held, None),
+                None => {
+                    let first = tokio::select! {
+                        read = self.source.next() => read,
+                        () = self.drain.cancelled() => return Ok(Ended::Done),
+                    };
+                    match first {
+                        Ok(Read::Batch(batch)) => (batch, None),
+                        Ok(Read::End) => return Ok(Ended::Done),
+                        Err(fault) => return Ok(Ended::Failed(fault)),
+                    }
+                }
             };
             backoff.reset();
             if batch.changes.is_empty() && batch.unreadable.is_empty() {
@@ -148,7 +155,7 @@ impl Reader {
     async fn fill(&mut self, batch: &mut Batch) -> Option<Ended> {
         let deadline = tokio::time::Instant::now() + self.limits.linger;
         let mut bytes = batch.size();
-        while batch.changes.len() < self.limits.max_events / 2 && bytes < self.limits.max_bytes / 2 {
+        while batch.changes.len() < self.limits.max_events && bytes < self.limits.max_bytes {
             let more = tokio::select! {
                 biased;
                 more = self.source.next() => more,
@@ -158,6 +165,10 @@ impl Reader {
             match more {
                 Ok(Read::Batch(mut more)) => {
                     bytes += more.size();
+                    if batch.changes.len() + more.changes.len() > self.limits.max_events || bytes > self.limits.max_bytes {
+                        self.held = Some(more);
+                        return None;
+                    }
                     batch.changes.append(&mut more.changes);
                     batch.unreadable.append(&mut more.unreadable);
                     if more.position.is_some() {

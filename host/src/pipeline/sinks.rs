@@ -28,23 +28,44 @@ pub(super) struct SinkTask {
 impl SinkTask {
     /// Runs until there are no more batches.
     pub(super) async fn run(mut self) -> Result<(), Fault> {
-        let mut backoff = Backoff::new();
-        loop {
-            match self.sink.open().await {
-                Ok(()) => break,
-                Err(fault) if !self.again(&fault, &mut backoff).await? => return Ok(()),
-                Err(_) => {}
-            }
+        let mut next = None;
+        if !self.open(&mut next).await? {
+            return Ok(());
         }
         self.status.sink_connected(self.index);
-        while let Some(batch) = self.batches.recv().await {
+        loop {
+            let batch = match next.take() {
+                Some(batch) => batch,
+                None => match self.batches.recv().await {
+                    Some(batch) => batch,
+                    None => return Ok(()),
+                },
+            };
             if !self.write(&batch).await? {
                 return Ok(());
             }
             // The frontier lives until the last sink is gone.
             let _ = self.acks.send(Event::Safe { batch: batch.number });
         }
-        Ok(())
+    }
+
+    /// Opens the sink; false when there will never be anything to write. A batch that comes meanwhile is kept in `next`.
+    async fn open(&mut self, next: &mut Option<SharedOutbound>) -> Result<bool, Fault> {
+        let mut backoff = Backoff::new();
+        loop {
+            let fault = match self.sink.open().await {
+                Ok(()) => return Ok(true),
+                Err(fault) => fault,
+            };
+            self.tell(&fault)?;
+            tokio::select! {
+                again = backoff.wait(&self.abort) => if !again { return Ok(false) },
+                batch = self.batches.recv(), if next.is_none() => match batch {
+                    Some(batch) => *next = Some(batch),
+                    None => return Ok(false),
+                },
+            }
+        }
     }
 
     /// Writes one batch until all of it is safe or in the dead letter; false when the pipeline was aborted.
@@ -91,6 +112,12 @@ impl SinkTask {
 
     /// After a fault: waits for the next try; false when the pipeline was aborted meanwhile.
     async fn again(&self, fault: &Fault, backoff: &mut Backoff) -> Result<bool, Fault> {
+        self.tell(fault)?;
+        Ok(backoff.wait(&self.abort).await)
+    }
+
+    /// Says that a fault is tried again; a fatal one ends the pipeline.
+    fn tell(&self, fault: &Fault) -> Result<(), Fault> {
         self.status.sink_failed(self.index, fault);
         if !fault.is_transient() {
             return Err(Fault::fatal(fault.code, format!("sink `{}`: {}", self.name, fault.message)));
@@ -107,6 +134,6 @@ impl SinkTask {
             self.name,
             fault.message
         );
-        Ok(backoff.wait(&self.abort).await)
+        Ok(())
     }
 }
