@@ -20,6 +20,35 @@ pub(crate) struct Scratch {
     pub(crate) arena: Vec<u8>,
     pub(crate) numbers: Vec<u32>,
     pub(crate) header_numbers: Vec<u32>,
+    pub(crate) columns: Columns,
+}
+
+/// A list for each field.
+#[derive(Default)]
+pub(crate) struct Columns {
+    pub(crate) operations: Vec<u8>,
+    pub(crate) namespaces: Vec<u32>,
+    pub(crate) ids: Vec<u32>,
+    pub(crate) keys: Vec<u32>,
+    pub(crate) documents: Vec<u32>,
+    pub(crate) befores: Vec<u32>,
+    pub(crate) updates: Vec<u32>,
+    pub(crate) cluster_times: Vec<u64>,
+    pub(crate) wall_times: Vec<i64>,
+    pub(crate) header_ranges: Vec<u32>,
+}
+
+impl Columns {
+    /// Keeps what is allocated.
+    pub(crate) fn clear(&mut self) {
+        self.operations.clear();
+        self.cluster_times.clear();
+        self.wall_times.clear();
+        let Self { namespaces, ids, keys, documents, befores, updates, header_ranges, .. } = self;
+        for column in [namespaces, ids, keys, documents, befores, updates, header_ranges] {
+            column.clear();
+        }
+    }
 }
 
 /// One warm instance.

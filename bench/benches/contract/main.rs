@@ -5,17 +5,18 @@
 //! how it is built and how to read what is printed.
 
 mod changes;
+mod clock;
 mod guest;
 mod migrators;
 mod validators;
 
 use std::time::Duration;
 
-use criterion::{BenchmarkId, Criterion, Throughput, measurement::WallTime};
+use criterion::{BenchmarkId, Criterion, Throughput};
 use tidegate::change::Change;
 use wasmtime::{Result, ensure, error::Context as _};
 
-use crate::guest::Guest;
+use crate::{clock::ThreadCpu, guest::Guest};
 
 /// One change alone, a trickle, a default batch at half and beyond it.
 const BATCH_SIZES: [usize; 4] = [1, 64, 512, 2048];
@@ -24,20 +25,22 @@ const BATCH_SIZES: [usize; 4] = [1, 64, 512, 2048];
 type Shape = fn(&mut Guest, &[Change]) -> Result<usize>;
 
 /// Every change is accepted.
-const VALIDATORS: [(&str, Shape); 5] = [
+const VALIDATORS: [(&str, Shape); 6] = [
     ("full-records", validators::full_records),
     ("slim-records", validators::slim_records),
     ("arena", validators::arena),
     ("arena-sparse", validators::arena_sparse),
     ("flat-arena", validators::flat_arena),
+    ("columns", validators::columns),
 ];
 
 /// Every other change is migrated.
-const MIGRATORS: [(&str, Shape); 3] =
-    [("owned", migrators::owned), ("bare", migrators::bare), ("arena", migrators::arena)];
+const MIGRATORS: [(&str, Shape); 4] =
+    [("owned", migrators::owned), ("bare", migrators::bare), ("arena", migrators::arena), ("flat", migrators::flat)];
 
 fn main() -> Result<()> {
     let mut criterion = Criterion::default()
+        .with_measurement(ThreadCpu)
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_millis(800))
         .sample_size(20)
@@ -54,7 +57,7 @@ fn main() -> Result<()> {
 
 /// Benchmarks of one role. A shape that gives wrong results would be quick for nothing, so each is tried first.
 fn group(
-    criterion: &mut Criterion<WallTime>,
+    criterion: &mut Criterion<ThreadCpu>,
     guest: &mut Guest,
     role: &str,
     shapes: &[(&str, Shape)],

@@ -13,7 +13,7 @@ use crate::{
         exports::tidegate::contract_bench::migrations::{BareOutcome, Outcome, OwnOutcome},
         tidegate::contract_bench::common::Span,
     },
-    validators::with_arena,
+    validators::{with_arena, with_flat_arena},
 };
 
 pub(crate) fn owned(guest: &mut Guest, changes: &[Change]) -> Result<usize> {
@@ -57,6 +57,24 @@ pub(crate) fn arena(guest: &mut Guest, changes: &[Change]) -> Result<usize> {
         if let Outcome::Migrated(migration) = outcome {
             let document = Doc::from_bytes(slice(&arena, migration.document)?)?;
             black_box((document, slice(&arena, migration.from_version)?, slice(&arena, migration.to_version)?));
+            migrated += 1;
+        }
+    }
+    Ok(migrated)
+}
+
+pub(crate) fn flat(guest: &mut Guest, changes: &[Change]) -> Result<usize> {
+    let Guest { store, exports, scratch } = guest;
+    let result = with_flat_arena(scratch, changes, |batch| {
+        exports.tidegate_contract_bench_migrations().call_migrate_flat(store, batch)
+    })?;
+    let arena = Bytes::from(result.arena);
+    let mut migrated = 0;
+    for outcome in result.outcomes.chunks_exact(7) {
+        if let &[1, document, document_length, from, from_length, to, to_length] = outcome {
+            let span = |offset, length| slice(&arena, Span { offset, length });
+            let document = Doc::from_bytes(span(document, document_length)?)?;
+            black_box((document, span(from, from_length)?, span(to, to_length)?));
             migrated += 1;
         }
     }

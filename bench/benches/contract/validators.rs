@@ -5,7 +5,7 @@ use wasmtime::Result;
 
 use crate::guest::{
     Guest, Scratch,
-    exports::tidegate::contract_bench::{arena, flat_arena, full_records, slim_records},
+    exports::tidegate::contract_bench::{arena, columns, flat_arena, full_records, slim_records},
     tidegate::contract_bench::common::{self, Range, Span, Verdict},
 };
 
@@ -105,7 +105,19 @@ pub(crate) fn with_arena<T>(
 }
 
 pub(crate) fn flat_arena(guest: &mut Guest, changes: &[Change]) -> Result<usize> {
-    let Guest { store, exports, scratch: Scratch { arena, numbers, header_numbers } } = guest;
+    let Guest { store, exports, scratch } = guest;
+    with_flat_arena(scratch, changes, |batch| {
+        Ok(accepted(&exports.tidegate_contract_bench_flat_arena().call_validate(store, batch)?))
+    })
+}
+
+/// Lays the changes out as an arena with flat lists of numbers.
+pub(crate) fn with_flat_arena<T>(
+    scratch: &mut Scratch,
+    changes: &[Change],
+    call: impl FnOnce(flat_arena::Batch<'_>) -> Result<T>,
+) -> Result<T> {
+    let Scratch { arena, numbers, header_numbers, .. } = scratch;
     arena.clear();
     numbers.clear();
     header_numbers.clear();
@@ -143,8 +155,51 @@ pub(crate) fn flat_arena(guest: &mut Guest, changes: &[Change]) -> Result<usize>
         ]);
     }
     let namespaces = namespaces(changes);
-    let batch = flat_arena::Batch { arena, namespaces: &namespaces, headers: header_numbers, changes: numbers };
-    Ok(accepted(&exports.tidegate_contract_bench_flat_arena().call_validate(store, batch)?))
+    call(flat_arena::Batch { arena, namespaces: &namespaces, headers: header_numbers, changes: numbers })
+}
+
+pub(crate) fn columns(guest: &mut Guest, changes: &[Change]) -> Result<usize> {
+    let Guest { store, exports, scratch: Scratch { arena, header_numbers, columns, .. } } = guest;
+    arena.clear();
+    header_numbers.clear();
+    columns.clear();
+    for change in changes {
+        let first = header_numbers.len() as u32 / 4;
+        for header in change.headers.iter() {
+            let (name, value) = (push(arena, header.name.as_bytes()), push(arena, header.value.as_bytes()));
+            header_numbers.extend([name.offset, name.length, value.offset, value.length]);
+        }
+        let mut span = |column: &mut Vec<u32>, bytes: &[u8]| {
+            let Span { offset, length } = push(arena, bytes);
+            column.extend([offset, length]);
+        };
+        span(&mut columns.ids, change.id.as_bytes());
+        span(&mut columns.keys, bytes(change.key.as_ref()));
+        span(&mut columns.documents, bytes(change.document.as_ref()));
+        span(&mut columns.befores, bytes(change.before.as_ref()));
+        span(&mut columns.updates, bytes(change.update.as_ref()));
+        columns.operations.push(change.operation as u8);
+        columns.namespaces.push(0);
+        columns.cluster_times.push(change.cluster_time.unwrap_or(0));
+        columns.wall_times.push(change.wall_time.unwrap_or(0));
+        columns.header_ranges.extend([first, header_numbers.len() as u32 / 4 - first]);
+    }
+    let batch = columns::Batch {
+        arena,
+        namespaces: &namespaces(changes),
+        headers: header_numbers,
+        operations: &columns.operations,
+        namespace_indexes: &columns.namespaces,
+        ids: &columns.ids,
+        keys: &columns.keys,
+        documents: &columns.documents,
+        befores: &columns.befores,
+        updates: &columns.updates,
+        cluster_times: &columns.cluster_times,
+        wall_times: &columns.wall_times,
+        header_ranges: &columns.header_ranges,
+    };
+    Ok(accepted(&exports.tidegate_contract_bench_columns().call_validate(store, batch)?))
 }
 
 fn accepted(verdicts: &[Verdict]) -> usize {

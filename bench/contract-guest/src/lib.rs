@@ -4,7 +4,7 @@ mod bson;
 
 wit_bindgen::generate!({ world: "contract", path: "wit", generate_all });
 
-use exports::tidegate::contract_bench::{arena, flat_arena, full_records, migrations, nothing, slim_records};
+use exports::tidegate::contract_bench::{arena, columns, flat_arena, full_records, migrations, nothing, slim_records};
 use tidegate::contract_bench::common::{Span, Verdict, Violation};
 
 struct Guest;
@@ -99,6 +99,19 @@ impl flat_arena::Guest for Guest {
     }
 }
 
+impl columns::Guest for Guest {
+    fn validate(batch: columns::Batch) -> Vec<Verdict> {
+        batch
+            .documents
+            .chunks_exact(2)
+            .map(|span| match *span {
+                [offset, length] => verdict(slice(&batch.arena, offset, length)),
+                _ => verdict(&[]),
+            })
+            .collect()
+    }
+}
+
 impl migrations::Guest for Guest {
     fn migrate_owned(batch: arena::Batch) -> Vec<migrations::OwnOutcome> {
         let outcome = |(index, change)| {
@@ -143,6 +156,26 @@ impl migrations::Guest for Guest {
         };
         let outcomes = batch.changes.iter().enumerate().map(outcome).collect();
         migrations::MigratedBatch { arena, outcomes }
+    }
+
+    fn migrate_flat(batch: flat_arena::Batch) -> migrations::FlatMigratedBatch {
+        let mut arena = Vec::with_capacity(batch.arena.len());
+        let from = push(&mut arena, |arena| arena.extend_from_slice(b"v1"));
+        let to = push(&mut arena, |arena| arena.extend_from_slice(b"v2"));
+        let mut outcomes = Vec::with_capacity(batch.changes.len() / STRIDE * 7);
+        for (index, change) in batch.changes.chunks_exact(STRIDE).enumerate() {
+            if !wants_migration(index) {
+                outcomes.extend([0, 0, 0, from.offset, from.length, from.offset, from.length]);
+                continue;
+            }
+            let document = match change.get(DOCUMENT_AT..DOCUMENT_AT + 2) {
+                Some(&[offset, length]) => slice(&batch.arena, offset, length),
+                _ => &[],
+            };
+            let document = push(&mut arena, |arena| migrate(document, arena));
+            outcomes.extend([1, document.offset, document.length, from.offset, from.length, to.offset, to.length]);
+        }
+        migrations::FlatMigratedBatch { arena, outcomes }
     }
 }
 
