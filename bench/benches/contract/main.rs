@@ -35,8 +35,13 @@ const VALIDATORS: [(&str, Shape); 6] = [
 ];
 
 /// Every other change is migrated.
-const MIGRATORS: [(&str, Shape); 4] =
-    [("owned", migrators::owned), ("bare", migrators::bare), ("arena", migrators::arena), ("flat", migrators::flat)];
+const MIGRATORS: [(&str, Shape); 5] = [
+    ("owned", migrators::owned),
+    ("bare", migrators::bare),
+    ("arena", migrators::arena),
+    ("flat-in", migrators::flat_in),
+    ("flat-both", migrators::flat),
+];
 
 fn main() -> Result<()> {
     let mut criterion = Criterion::default()

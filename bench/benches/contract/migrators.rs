@@ -10,7 +10,7 @@ use wasmtime::{Result, error::Context as _};
 use crate::{
     guest::{
         Guest,
-        exports::tidegate::contract_bench::migrations::{BareOutcome, Outcome, OwnOutcome},
+        exports::tidegate::contract_bench::migrations::{BareOutcome, MigratedBatch, Outcome, OwnOutcome},
         tidegate::contract_bench::common::Span,
     },
     validators::{with_arena, with_flat_arena},
@@ -51,6 +51,18 @@ pub(crate) fn arena(guest: &mut Guest, changes: &[Change]) -> Result<usize> {
     let result = with_arena(scratch, changes, |batch| {
         exports.tidegate_contract_bench_migrations().call_migrate_arena(store, batch)
     })?;
+    migrated(result)
+}
+
+pub(crate) fn flat_in(guest: &mut Guest, changes: &[Change]) -> Result<usize> {
+    let Guest { store, exports, scratch } = guest;
+    let result = with_flat_arena(scratch, changes, |batch| {
+        exports.tidegate_contract_bench_migrations().call_migrate_flat_in(store, batch)
+    })?;
+    migrated(result)
+}
+
+fn migrated(result: MigratedBatch) -> Result<usize> {
     let arena = Bytes::from(result.arena);
     let mut migrated = 0;
     for outcome in result.outcomes {

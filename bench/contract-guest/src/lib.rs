@@ -55,6 +55,13 @@ fn document<'a>(batch: &'a arena::Batch, change: &arena::Change) -> &'a [u8] {
     slice(&batch.arena, change.document.offset, change.document.length)
 }
 
+fn flat_document<'a>(batch: &'a flat_arena::Batch, change: &[u32]) -> &'a [u8] {
+    match change.get(DOCUMENT_AT..DOCUMENT_AT + 2) {
+        Some(&[offset, length]) => slice(&batch.arena, offset, length),
+        _ => &[],
+    }
+}
+
 impl nothing::Guest for Guest {
     fn nothing() {}
 }
@@ -88,14 +95,7 @@ impl arena::Guest for Guest {
 
 impl flat_arena::Guest for Guest {
     fn validate(batch: flat_arena::Batch) -> Vec<Verdict> {
-        batch
-            .changes
-            .chunks_exact(STRIDE)
-            .map(|change| match change.get(DOCUMENT_AT..DOCUMENT_AT + 2) {
-                Some(&[offset, length]) => verdict(slice(&batch.arena, offset, length)),
-                _ => verdict(&[]),
-            })
-            .collect()
+        batch.changes.chunks_exact(STRIDE).map(|change| verdict(flat_document(&batch, change))).collect()
     }
 }
 
@@ -158,6 +158,21 @@ impl migrations::Guest for Guest {
         migrations::MigratedBatch { arena, outcomes }
     }
 
+    fn migrate_flat_in(batch: flat_arena::Batch) -> migrations::MigratedBatch {
+        let mut arena = Vec::with_capacity(batch.arena.len());
+        let from_version = push(&mut arena, |arena| arena.extend_from_slice(b"v1"));
+        let to_version = push(&mut arena, |arena| arena.extend_from_slice(b"v2"));
+        let outcome = |(index, change)| {
+            if !wants_migration(index) {
+                return migrations::Outcome::Unchanged(from_version);
+            }
+            let document = push(&mut arena, |arena| migrate(flat_document(&batch, change), arena));
+            migrations::Outcome::Migrated(migrations::Migration { document, from_version, to_version })
+        };
+        let outcomes = batch.changes.chunks_exact(STRIDE).enumerate().map(outcome).collect();
+        migrations::MigratedBatch { arena, outcomes }
+    }
+
     fn migrate_flat(batch: flat_arena::Batch) -> migrations::FlatMigratedBatch {
         let mut arena = Vec::with_capacity(batch.arena.len());
         let from = push(&mut arena, |arena| arena.extend_from_slice(b"v1"));
@@ -168,11 +183,7 @@ impl migrations::Guest for Guest {
                 outcomes.extend([0, 0, 0, from.offset, from.length, from.offset, from.length]);
                 continue;
             }
-            let document = match change.get(DOCUMENT_AT..DOCUMENT_AT + 2) {
-                Some(&[offset, length]) => slice(&batch.arena, offset, length),
-                _ => &[],
-            };
-            let document = push(&mut arena, |arena| migrate(document, arena));
+            let document = push(&mut arena, |arena| migrate(flat_document(&batch, change), arena));
             outcomes.extend([1, document.offset, document.length, from.offset, from.length, to.offset, to.length]);
         }
         migrations::FlatMigratedBatch { arena, outcomes }
