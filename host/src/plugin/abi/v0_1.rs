@@ -219,7 +219,7 @@ pub(in crate::plugin) struct Call {
 
 impl Default for Call {
     fn default() -> Self {
-        let batch = types::Batch { arena: vec![], namespaces: vec![], headers: vec![], changes: vec![] };
+        let batch = types::Batch { arena: vec![], namespaces: vec![], headers: vec![], stride: STRIDE, changes: vec![] };
         Self { batch, known: vec![] }
     }
 }
@@ -227,7 +227,7 @@ impl Default for Call {
 impl Call {
     /// Puts the changes into the arena.
     fn encode<'a>(&mut self, changes: impl Iterator<Item = &'a Change>) {
-        let types::Batch { arena, namespaces, headers, changes: list } = &mut self.batch;
+        let types::Batch { arena, namespaces, headers, changes: list, .. } = &mut self.batch;
         arena.clear();
         namespaces.clear();
         headers.clear();
@@ -236,7 +236,7 @@ impl Call {
         let put = |arena: &mut Vec<u8>, bytes: &[u8]| {
             let offset = arena.len();
             arena.extend_from_slice(bytes);
-            types::Span { offset: narrow(offset), length: narrow(bytes.len()) }
+            [narrow(offset), narrow(bytes.len())]
         };
         for change in changes {
             let namespace = self.known.iter().position(|known| Arc::ptr_eq(known, &change.namespace)).unwrap_or_else(|| {
@@ -247,46 +247,66 @@ impl Call {
                 });
                 self.known.len() - 1
             });
-            let first = headers.len();
+            let first = headers.len() / 4;
             for Header { name, value } in change.headers.iter() {
-                let name = put(arena, name.as_bytes());
-                let value = put(arena, value.as_bytes());
-                headers.push(types::Header { name, value });
+                headers.extend(put(arena, name.as_bytes()));
+                headers.extend(put(arena, value.as_bytes()));
             }
-            let mut document =
-                |doc: &Option<Doc>| doc.as_ref().map_or(ABSENT, |doc| put(arena, doc.as_bytes()));
-            let (key, after) = (document(&change.key), document(&change.document));
-            let (before, update) = (document(&change.before), document(&change.update));
-            list.push(types::Change {
-                id: put(arena, change.id.as_bytes()),
-                operation: to_wit(change.operation),
-                namespace: narrow(namespace),
+            let [id, id_length] = put(arena, change.id.as_bytes());
+            let mut document = |doc: &Option<Doc>| doc.as_ref().map_or([0, 0], |doc| put(arena, doc.as_bytes()));
+            let [key, key_length] = document(&change.key);
+            let [after, after_length] = document(&change.document);
+            let [before, before_length] = document(&change.before);
+            let [update, update_length] = document(&change.update);
+            let [cluster_low, cluster_high] = halves(change.cluster_time.unwrap_or(0));
+            let [wall_low, wall_high] = halves(change.wall_time.unwrap_or(0).cast_unsigned());
+            // The order is that of the table in wit/types.wit.
+            let numbers: [u32; STRIDE as usize] = [
+                id,
+                id_length,
+                number_of(change.operation),
+                narrow(namespace),
                 key,
-                document: after,
+                key_length,
+                after,
+                after_length,
                 before,
+                before_length,
                 update,
-                cluster_time: change.cluster_time.unwrap_or(0),
-                wall_time: change.wall_time.unwrap_or(0),
-                headers: types::Range { first: narrow(first), count: narrow(headers.len() - first) },
-            });
+                update_length,
+                cluster_low,
+                cluster_high,
+                wall_low,
+                wall_high,
+                narrow(first),
+                narrow(headers.len() / 4 - first),
+            ];
+            list.extend_from_slice(&numbers);
         }
     }
 }
 
-const ABSENT: types::Span = types::Span { offset: 0, length: 0 };
+/// How many numbers make a change.
+const STRIDE: u32 = 18;
+
+/// The lower and the upper half.
+fn halves(number: u64) -> [u32; 2] {
+    [(number & 0xffff_ffff) as u32, (number >> 32) as u32]
+}
 
 /// Batches are bounded far below 4 GiB; a span that did not fit would be out of the guest's arena, and an error there.
 fn narrow(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-const fn to_wit(operation: Operation) -> types::Operation {
+/// As the enum `operation` of the contract numbers them.
+const fn number_of(operation: Operation) -> u32 {
     match operation {
-        Operation::Insert => types::Operation::Insert,
-        Operation::Update => types::Operation::Update,
-        Operation::Replace => types::Operation::Replace,
-        Operation::Delete => types::Operation::Delete,
-        Operation::Read => types::Operation::Read,
+        Operation::Insert => 0,
+        Operation::Update => 1,
+        Operation::Replace => 2,
+        Operation::Delete => 3,
+        Operation::Read => 4,
     }
 }
 

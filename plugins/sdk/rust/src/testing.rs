@@ -26,6 +26,7 @@ use crate::bindings::transformer::exports::tidegate::plugin::transformer as raw_
 use crate::bindings::types;
 use crate::bindings::validator::exports::tidegate::plugin::validator as raw_validator;
 use crate::bson::{DateTime, Document, DocumentBuf};
+use crate::change::{HEADER_NUMBERS, place};
 use crate::{
     Destination, Migration, Migrator, Operation, Output, Plugin, Router, Routing, Transformation, Transformer,
     Validator, Verdict, Violations,
@@ -154,24 +155,39 @@ fn encode(changes: &[TestChange]) -> types::Batch {
             namespaces.len() - 1
         });
         let first_header = headers.len();
-        arena.push_headers(&change.headers, &mut headers);
+        let mut own = Vec::new();
+        arena.push_headers(&change.headers, &mut own);
+        for header in own {
+            headers.extend([header.name.offset, header.name.length, header.value.offset, header.value.length]);
+        }
         let id = change.document.as_ref().and_then(|document| document.as_document().get("_id"));
         let key = change.key.clone().or_else(|| Some(DocumentBuf::new().with("_id", id?)));
         let mut document = |it: &Option<DocumentBuf>| it.as_ref().map_or(Arena::ABSENT, |it| arena.push(it.as_bytes()));
-        raw.push(types::Change {
-            operation: change.operation.raw(),
-            namespace: arena::count(namespace),
-            key: document(&key),
-            document: document(&change.document),
-            before: document(&change.before),
-            update: document(&change.update),
-            id: arena.push(change.id.as_bytes()),
-            cluster_time: change.cluster_time,
-            wall_time: change.wall_time,
-            headers: arena::range_from(first_header, &headers),
-        });
+        let (key, after) = (document(&key), document(&change.document));
+        let (before, update) = (document(&change.before), document(&change.update));
+        let id = arena.push(change.id.as_bytes());
+        let mut numbers = [0; place::COUNT as usize];
+        for (at, span) in [
+            (place::ID, id),
+            (place::KEY, key),
+            (place::DOCUMENT, after),
+            (place::BEFORE, before),
+            (place::UPDATE, update),
+        ] {
+            numbers[at] = span.offset;
+            numbers[at + 1] = span.length;
+        }
+        numbers[place::OPERATION] = change.operation.number();
+        numbers[place::NAMESPACE] = arena::count(namespace);
+        for (at, wide) in [(place::CLUSTER_TIME, change.cluster_time), (place::WALL_TIME, change.wall_time.cast_unsigned())] {
+            numbers[at] = (wide & 0xffff_ffff) as u32;
+            numbers[at + 1] = (wide >> 32) as u32;
+        }
+        numbers[place::HEADERS] = arena::count(first_header / HEADER_NUMBERS);
+        numbers[place::HEADERS + 1] = arena::count((headers.len() - first_header) / HEADER_NUMBERS);
+        raw.extend(numbers);
     }
-    types::Batch { arena: arena.into_bytes(), namespaces, headers, changes: raw }
+    types::Batch { arena: arena.into_bytes(), namespaces, headers, stride: place::COUNT, changes: raw }
 }
 
 fn document(arena: &[u8], span: types::Span) -> Option<DocumentBuf> {
@@ -243,7 +259,7 @@ pub fn route<P: Router>(plugin: &mut P, changes: &[TestChange]) -> Vec<Result<Ro
 pub fn transform<P: Transformer>(plugin: &mut P, changes: &[TestChange]) -> Vec<Result<Transformation, String>> {
     let batch = crate::transformer::run(plugin, &encode(changes));
     let output = |raw: &raw_transformer::Output| Output {
-        operation: Some(Operation::of(raw.operation)),
+        operation: Some(Operation::of_number(raw.operation as u32)),
         namespace: batch
             .namespaces
             .get(raw.namespace as usize)
