@@ -72,6 +72,10 @@ impl PluginObserver for Status {
     fn refused(&self, plugin: &str, fault: &Fault) {
         self.plugin_failed(plugin, fault);
     }
+
+    fn recovered(&self, plugin: &str) {
+        self.plugin_recovered(plugin);
+    }
 }
 
 impl Host {

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -34,6 +35,8 @@ pub struct HostOptions {
     pub env: Vec<(String, String)>,
     /// What it reads from its standard input, which then ends.
     pub stdin: Vec<u8>,
+    /// Its standard input does not end: [`Host::feed`] gives it more, [`Host::end_input`] ends it.
+    pub keep_input: bool,
 }
 
 /// A running `tidegate run CONFIG`. Dropped, it is killed; dropped by a panic, it prints the end of its log.
@@ -43,6 +46,7 @@ pub struct Host {
     dir: PathBuf,
     stdout: Drain,
     stderr: Drain,
+    input: Option<Sender<Vec<u8>>>,
     _own_dir: Option<TempDir>,
 }
 
@@ -100,8 +104,26 @@ impl Host {
         let stdout = Drain::start(child.stdout.take().expect("the output was piped"));
         let stderr = Drain::start(child.stderr.take().expect("the log was piped"));
         // On a thread: a host that does not read would block the test. One that has ended already breaks the pipe: its exit says why.
-        std::thread::spawn(move || stdin.write_all(&options.stdin));
-        Self { process, dir, stdout, stderr, _own_dir: own_dir }
+        let (input, inbox) = channel::<Vec<u8>>();
+        let _ = input.send(options.stdin);
+        std::thread::spawn(move || inbox.into_iter().try_for_each(|bytes| stdin.write_all(&bytes)));
+        let input = options.keep_input.then_some(input);
+        Self { process, dir, stdout, stderr, input, _own_dir: own_dir }
+    }
+
+    /// Gives it more to read from its standard input; does not wait until it is read.
+    ///
+    /// # Panics
+    /// When its standard input has ended.
+    pub fn feed(&self, bytes: impl Into<Vec<u8>>) {
+        let input = self.input.as_ref().expect("the input is open: `keep_input` was set, and it was not ended");
+        // A host that has ended breaks the pipe: its exit says why.
+        let _ = input.send(bytes.into());
+    }
+
+    /// Ends its standard input, once all it was given is read.
+    pub fn end_input(&mut self) {
+        self.input = None;
     }
 
     /// The folder it runs in.

@@ -8,6 +8,7 @@
 #![allow(clippy::panic, clippy::expect_used, clippy::unwrap_used)]
 
 mod eventually;
+pub mod guests;
 mod host;
 mod metrics;
 mod names;

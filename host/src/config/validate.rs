@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use mongodb::{error::ErrorKind, options::ConnectionString};
 use serde_json::Value;
 
 use super::{
@@ -228,6 +229,16 @@ impl Check<'_> {
             let at = at.key("uri");
             let message = format!("`{}` is no MongoDB connection string", at.name());
             self.report(&at, Code::MongoConfiguration, message, "it begins with `mongodb://` or `mongodb+srv://`");
+        } else if let Err(cause) = ConnectionString::parse(mongodb.uri.reveal()) {
+            let at = at.key("uri");
+            let message = format!("`{}` is no MongoDB connection string", at.name());
+            // The cause may quote what the driver took for a host and is part of a password: told only where there is none.
+            let help = match (&*cause.kind, mongodb.uri.reveal().contains('@')) {
+                (ErrorKind::InvalidArgument { message, .. }, false) => message.clone(),
+                _ => "check hosts, ports and options; in user name and password write `%40` for `@`, `%3A` for `:`, `%2F` for `/`"
+                    .to_owned(),
+            };
+            self.report(&at, Code::MongoConfiguration, message, help);
         }
         if let Some(database) = &mongodb.database
             && (database.is_empty() || database.len() > 63 || database.contains(['/', '\\', '.', ' ', '"', '$', '\0']))
@@ -364,6 +375,11 @@ impl Check<'_> {
             let at = at.key("url");
             let message = format!("`{}` is no Redis URL", at.name());
             let help = "it begins with `redis://`, `rediss://` (TLS) or `unix://` (a socket)";
+            self.report(&at, Code::RedisConfiguration, message, help);
+        } else if redis::Client::open(url.reveal()).is_err() {
+            let at = at.key("url");
+            let message = format!("`{}` is no Redis URL", at.name());
+            let help = "check host, port and database number: `redis://USER:PASSWORD@HOST:PORT/0`, with `%40` for an `@` in the password";
             self.report(&at, Code::RedisConfiguration, message, help);
         }
         if stream.is_empty() {

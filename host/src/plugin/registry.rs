@@ -62,8 +62,10 @@ impl StageChain {
 pub trait PluginObserver: Send + Sync + 'static {
     /// A generation runs now.
     fn running(&self, generation: &Generation, file: &Path);
-    /// The newest file of a plugin cannot be used; the running generation goes on.
+    /// The newest file of a plugin cannot be used, or is gone; the running generation goes on.
     fn refused(&self, plugin: &str, fault: &Fault);
+    /// The file of a plugin holds what is running: what was told of an earlier file is over.
+    fn recovered(&self, plugin: &str);
 }
 
 /// All plugins of the process.
@@ -246,6 +248,19 @@ impl Inner {
             generation.manifest.version,
             generation.number
         );
+    }
+
+    /// The file holds what is running.
+    pub(super) fn settle(&self, plugin: &str) {
+        self.observer.recovered(plugin);
+    }
+
+    /// The file is gone: said in the log and the status, and the running generation goes on.
+    pub(super) fn miss(&self, plugin: &str, cause: &std::io::Error) {
+        let file = self.file(plugin);
+        let message = format!("the file of plugin {plugin} is gone ({cause}); the generation that runs goes on");
+        tracing::warn!(event = "plugin_file_gone", plugin, file = %file.display(), "{message}");
+        self.observer.refused(plugin, &Fault::fatal(Code::PluginMissing, message));
     }
 
     /// A file cannot be used: said everywhere, and the running generation goes on.

@@ -90,12 +90,7 @@ impl Watched {
                     // Missing in two looks in a row: it is not just being replaced.
                     self.gone = true;
                     self.settled = None;
-                    tracing::warn!(
-                        event = "plugin_file_gone",
-                        plugin,
-                        file = %file.display(),
-                        "the file of plugin {plugin} is gone ({cause}); the generation that runs goes on"
-                    );
+                    host.miss(plugin, &cause);
                 }
                 return;
             }
@@ -109,7 +104,12 @@ impl Watched {
             return;
         }
         match read(&file).and_then(|bytes| host.reload(plugin, &bytes)) {
-            Ok(Reload::Same | Reload::Swapped) => self.settled = Some(now),
+            Ok(outcome) => {
+                if matches!(outcome, Reload::Same) {
+                    host.settle(plugin);
+                }
+                self.settled = Some(now);
+            }
             Err(fault) => {
                 let young = now.modified.and_then(|at| at.elapsed().ok()).is_some_and(|age| age < MAYBE_UNFINISHED);
                 if !young {
