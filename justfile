@@ -25,7 +25,7 @@ ci:
 
 # End-to-end benchmark on servers of its own; ARGS go to tidegate-bench
 bench *ARGS: plugins _programs
-    @{{ target }}/release/tidegate-services exec --bench -- cargo run --quiet --release -p tidegate-bench -- "$@"
+    @{{ target }}/release/tidegate-services exec --bench -- {{ target }}/release/tidegate-bench "$@"
 
 # Formats all Rust code
 fmt *ARGS:
@@ -45,9 +45,10 @@ plugins *NAMES:
 
 # Starts MongoDB, Redis and the emulators for working by hand; Ctrl-C stops them
 services *ARGS:
-    @cargo build --quiet --release -p tidegate-tests --bin tidegate-services
+    @cargo build --quiet --release --workspace --bins
     @{{ target }}/release/tidegate-services "$@"
 
-# What tests and demo run: the host, and the program that starts servers for them
+# What tests and demo run: the host, and the programs beside it. Of the whole workspace, since cargo builds dependencies with the
+# features that the chosen packages want, and another choice would build them a second time.
 _programs:
-    @cargo build --release -p tidegate -p tidegate-tests --bins
+    @cargo build --release --workspace --bins

@@ -123,7 +123,8 @@ impl Host {
         };
         let mut first = Ok(());
         while let Some(ended) = running.join_next().await {
-            let ended = ended.unwrap_or_else(|cause| Err(Fault::fatal(Code::Internal, format!("a pipeline broke: {cause}"))));
+            let ended =
+                ended.unwrap_or_else(|cause| Err(Fault::fatal(Code::Internal, format!("a pipeline broke: {cause}"))));
             first = first.and(ended);
         }
         draining.abort();
@@ -134,8 +135,7 @@ impl Host {
 fn tell_end(name: &str, status: &Status, ended: &Result<(), Fault>) {
     let Some(pipeline) = status.pipelines().into_iter().find(|pipeline| pipeline.name() == name) else { return };
     let metrics = pipeline.metrics();
-    let (read, filtered, dead) =
-        (metrics.events_in.get(), metrics.events_filtered.get(), metrics.dead_letters_total());
+    let (read, filtered, dead) = (metrics.events_in.get(), metrics.events_filtered.get(), metrics.dead_letters_total());
     let delivered: u64 = pipeline.sinks().iter().map(|sink| sink.events_out.get()).sum();
     match ended {
         Ok(()) => tracing::info!(
@@ -177,16 +177,8 @@ fn build(
     let source_text = AnySource::describe(&pipeline.source);
     let metrics: &Metrics = status.metrics();
     let ddl = metrics.pipeline(name);
-    let source = AnySource::new(
-        &pipeline.source,
-        limits,
-        Arc::new(move |kind: &str, _namespace: &str| ddl.ddl(kind)),
-    );
-    let sinks = pipeline
-        .sinks
-        .iter()
-        .map(|(sink, config)| (sink.clone(), AnySink::new(config)))
-        .collect();
+    let source = AnySource::new(&pipeline.source, limits, Arc::new(move |kind: &str, _namespace: &str| ddl.ddl(kind)));
+    let sinks = pipeline.sinks.iter().map(|(sink, config)| (sink.clone(), AnySink::new(config))).collect();
     let dead_letter = config.dead_letter(name).ok_or_else(|| {
         Fault::fatal(Code::Internal, format!("pipeline `{name}` has no dead letter; this is a defect of tidegate"))
     })?;

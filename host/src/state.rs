@@ -25,13 +25,22 @@ impl StateDir {
         let failed = |cause: std::io::Error| {
             Fault::fatal(
                 Code::FileWrite,
-                format!("the state directory {} cannot be used: {cause}; set `state.dir` to one that can", path.display()),
+                format!(
+                    "the state directory {} cannot be used: {cause}; set `state.dir` to one that can",
+                    path.display()
+                ),
             )
         };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         let file = path.join("lock");
-        let mut lock =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&file).map_err(failed)?;
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&file)
+            .map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

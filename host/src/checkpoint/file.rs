@@ -69,7 +69,8 @@ impl FileCheckpoint {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(unusable(cause.to_string())),
         };
-        let head: Head = serde_json::from_str(&text).map_err(|cause| unusable(format!("it is no checkpoint: {cause}")))?;
+        let head: Head =
+            serde_json::from_str(&text).map_err(|cause| unusable(format!("it is no checkpoint: {cause}")))?;
         if head.version != VERSION {
             return Err(unusable(format!("its form is {}, this program reads {VERSION}", head.version)));
         }
@@ -79,7 +80,10 @@ impl FileCheckpoint {
             return Err(unusable(format!("it belongs to pipeline `{}`", content.pipeline)));
         }
         if kind(&content.source) != kind(&self.source) {
-            return Err(unusable(format!("it belongs to the source {}, the pipeline reads {}", content.source, self.source)));
+            return Err(unusable(format!(
+                "it belongs to the source {}, the pipeline reads {}",
+                content.source, self.source
+            )));
         }
         Ok(Some(content.position))
     }
@@ -97,7 +101,10 @@ impl FileCheckpoint {
         let failed = |cause: String| {
             Fault::fatal(
                 Code::CheckpointWrite,
-                format!("the checkpoint {} cannot be written: {cause}; the pipeline stops rather than going on without one", self.path.display()),
+                format!(
+                    "the checkpoint {} cannot be written: {cause}; the pipeline stops rather than going on without one",
+                    self.path.display()
+                ),
             )
         };
         let text = serde_json::to_vec_pretty(&content).map_err(|cause| failed(cause.to_string()))?;

@@ -25,12 +25,8 @@ pub(super) fn check(file: &Path) -> u8 {
         let stages: Vec<&str> = pipeline.stages.iter().map(|stage| stage.plugin.as_str()).collect();
         let stages = if stages.is_empty() { "no stages".to_owned() } else { stages.join(" -> ") };
         let sinks: Vec<&str> = pipeline.sinks.keys().map(String::as_str).collect();
-        let _ = writeln!(
-            text,
-            "  {name}: {} -> {stages} -> {}",
-            AnySource::describe(&pipeline.source),
-            sinks.join(", ")
-        );
+        let _ =
+            writeln!(text, "  {name}: {} -> {stages} -> {}", AnySource::describe(&pipeline.source), sinks.join(", "));
     }
     print(&text);
     0

@@ -20,7 +20,8 @@ pub(super) fn inspect(file: &Path) -> u8 {
             let _ = writeln!(text, "roles     {}", roles.join(", "));
             let _ = writeln!(text, "size      {} bytes", generation.size);
             let _ = writeln!(text, "sha256    {}", generation.digest);
-            let imports = if generation.imports.is_empty() { "none".to_owned() } else { generation.imports.join("\n          ") };
+            let imports =
+                if generation.imports.is_empty() { "none".to_owned() } else { generation.imports.join("\n          ") };
             let _ = writeln!(text, "imports   {imports}");
             match &manifest.config_schema {
                 None => text.push_str("config    none\n"),

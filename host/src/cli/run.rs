@@ -76,7 +76,9 @@ pub(super) fn run(file: &Path, exit_when_idle: Option<Duration>) -> u8 {
 /// Plugins and settings that cannot be used are the operator's to change before the next start.
 fn is_configuration(fault: &Fault) -> bool {
     let code = fault.code.as_str();
-    code.starts_with("TG01") || code.starts_with("TG02") || matches!(fault.code, Code::MongoConfiguration | Code::RedisConfiguration)
+    code.starts_with("TG01")
+        || code.starts_with("TG02")
+        || matches!(fault.code, Code::MongoConfiguration | Code::RedisConfiguration)
 }
 
 async fn serve(
@@ -101,7 +103,8 @@ async fn serve(
 
 /// The first signal drains, within the time the configuration gives; the second ends at once.
 async fn watch_signals(stop: Stop, timeout: Duration) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         tracing::error!(event = "signals_failed", "signals cannot be watched: SIGTERM will not drain");
         return;
     };
@@ -114,6 +117,10 @@ async fn watch_signals(stop: Stop, timeout: Duration) {
         _ = terminate.recv() => "SIGTERM came again".to_owned(),
         _ = interrupt.recv() => "SIGINT came again".to_owned(),
     };
-    tracing::error!(event = "drain_given_up", code = Code::ShutdownTimeout.as_str(), "{why}: what is in flight is given up");
+    tracing::error!(
+        event = "drain_given_up",
+        code = Code::ShutdownTimeout.as_str(),
+        "{why}: what is in flight is given up"
+    );
     stop.abort.cancel();
 }

@@ -61,7 +61,12 @@ impl Letters {
         }
         let mut letters = Vec::with_capacity(casualties.len() + unreadable.len());
         for casualty in casualties {
-            self.tell_dead(&casualty.change, casualty.kind, &casualty.reason, Some((&casualty.plugin, casualty.generation)));
+            self.tell_dead(
+                &casualty.change,
+                casualty.kind,
+                &casualty.reason,
+                Some((&casualty.plugin, casualty.generation)),
+            );
             let letter = Letter::Change(Box::new(casualty.change));
             letters.push(DeadLetter {
                 plugin: Some(casualty.plugin.to_string()),

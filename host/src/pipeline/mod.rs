@@ -106,7 +106,8 @@ impl Pipeline {
     /// # Errors
     /// What stopped it. What was in flight is read again at the next start.
     pub async fn run(self, stop: Stop, exit_when_idle: Option<Duration>) -> Result<(), Fault> {
-        let Self { name, source, limits, lanes, stages, sinks, dead_letter, checkpoint, log_fields, status, metrics } = self;
+        let Self { name, source, limits, lanes, stages, sinks, dead_letter, checkpoint, log_fields, status, metrics } =
+            self;
         // A part that fails ends the others: nobody sends into a channel that nobody reads.
         let abort = stop.abort.child_token();
         let drain = stop.drain.child_token();
@@ -147,15 +148,8 @@ impl Pipeline {
         let generations = stages.as_ref().map(|(_, chain)| Arc::clone(chain));
         let resume = checkpoint.as_ref().map(|(checkpoint, _)| checkpoint.clone());
         parts.spawn(
-            Frontier::new(
-                Arc::clone(&name),
-                sink_count,
-                checkpoint,
-                generations,
-                status.clone(),
-                progress.clone(),
-            )
-            .run(from_parts),
+            Frontier::new(Arc::clone(&name), sink_count, checkpoint, generations, status.clone(), progress.clone())
+                .run(from_parts),
         );
         parts.spawn(
             processor::Processor {

@@ -120,7 +120,10 @@ impl Processor {
             let done = share.await.map_err(|_| {
                 Fault::fatal(
                     Code::Internal,
-                    format!("a lane of pipeline `{}` broke; this is a defect of tidegate, please report it", self.pipeline),
+                    format!(
+                        "a lane of pipeline `{}` broke; this is a defect of tidegate, please report it",
+                        self.pipeline
+                    ),
                 )
             })??;
             casualties.extend(done.left.casualties);

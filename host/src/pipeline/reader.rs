@@ -165,7 +165,9 @@ impl Reader {
             match more {
                 Ok(Read::Batch(mut more)) => {
                     bytes += more.size();
-                    if batch.changes.len() + more.changes.len() > self.limits.max_events || bytes > self.limits.max_bytes {
+                    if batch.changes.len() + more.changes.len() > self.limits.max_events
+                        || bytes > self.limits.max_bytes
+                    {
                         self.held = Some(more);
                         return None;
                     }

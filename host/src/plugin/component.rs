@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc, time::SystemTime};
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::{Component, InstancePre, types::ComponentItem};
 
+pub use super::abi::{Manifest, Role, Violation};
 use super::{
     PluginEngine,
     abi::{self, RoleTypes},
@@ -12,7 +13,6 @@ use super::{
     instance::Instance,
     limits::Limits,
 };
-pub use super::abi::{Manifest, Role, Violation};
 use crate::{
     error::{Code, Fault},
     telemetry::metrics::Metrics,
@@ -78,7 +78,10 @@ impl Generation {
     pub fn load(engine: &PluginEngine, plugin: &str, number: u64, bytes: &[u8]) -> Result<Self, Fault> {
         let digest = digest(bytes);
         if !is_component(bytes) {
-            return Err(Fault::fatal(Code::PluginUnreadable, format!("plugin `{plugin}` cannot be loaded: {}", what_it_is(bytes))));
+            return Err(Fault::fatal(
+                Code::PluginUnreadable,
+                format!("plugin `{plugin}` cannot be loaded: {}", what_it_is(bytes)),
+            ));
         }
         let component = Component::new(&engine.engine, bytes).map_err(|cause| {
             Fault::fatal(
@@ -89,7 +92,9 @@ impl Generation {
         let kind = component.component_type();
         let imports: Vec<String> = kind
             .imports(&engine.engine)
-            .filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentInstance(_) | ComponentItem::ComponentFunc(_)))
+            .filter(|(_, item)| {
+                matches!(item.ty, ComponentItem::ComponentInstance(_) | ComponentItem::ComponentFunc(_))
+            })
             .map(|(name, _)| name.to_owned())
             .collect();
         let refused: Vec<&str> = imports.iter().map(String::as_str).filter(|name| !is_linked(name)).collect();
@@ -148,26 +153,34 @@ impl Generation {
     /// # Errors
     /// Names each place of the configuration that does not fit.
     pub fn check_config(&self, config: &serde_json::Value) -> Result<(), Fault> {
-        let fault = |cause: String| Fault::fatal(Code::PluginConfiguration, format!("plugin `{}`: {cause}", self.plugin));
+        let fault =
+            |cause: String| Fault::fatal(Code::PluginConfiguration, format!("plugin `{}`: {cause}", self.plugin));
         let Some(schema) = &self.manifest.config_schema else {
             return match config.as_object() {
                 Some(map) if map.is_empty() => Ok(()),
                 _ => Err(fault("it takes no configuration, but the stage has a `config`; remove it".to_owned())),
             };
         };
-        let schema: serde_json::Value = serde_json::from_str(schema)
-            .map_err(|cause| fault(format!("the schema of its configuration is no JSON: {cause}; that is for its author to mend")))?;
-        let validator = jsonschema::validator_for(&schema)
-            .map_err(|cause| fault(format!("the schema of its configuration is no JSON Schema: {cause}; that is for its author to mend")))?;
+        let schema: serde_json::Value = serde_json::from_str(schema).map_err(|cause| {
+            fault(format!("the schema of its configuration is no JSON: {cause}; that is for its author to mend"))
+        })?;
+        let validator = jsonschema::validator_for(&schema).map_err(|cause| {
+            fault(format!("the schema of its configuration is no JSON Schema: {cause}; that is for its author to mend"))
+        })?;
         let problems: Vec<String> = validator
             .iter_errors(config)
             .map(|problem| {
                 let place = problem.instance_path().to_string();
-                let place = if place.is_empty() { "config".to_owned() } else { format!("config{}", place.replace('/', ".")) };
+                let place =
+                    if place.is_empty() { "config".to_owned() } else { format!("config{}", place.replace('/', ".")) };
                 format!("{place}: {problem}")
             })
             .collect();
-        if problems.is_empty() { Ok(()) } else { Err(fault(format!("its configuration does not fit: {}", problems.join("; ")))) }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(fault(format!("its configuration does not fit: {}", problems.join("; "))))
+        }
     }
 }
 

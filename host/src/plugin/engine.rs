@@ -42,8 +42,9 @@ impl PluginEngine {
         let mut linker = Linker::new(&engine);
         super::context::link_wasi(&mut linker).map_err(|cause| fault("linking WASI", cause))?;
         abi::link(&mut linker).map_err(|cause| fault("linking the host's interfaces", cause))?;
-        let ticker = Ticker::start(engine.clone())
-            .map_err(|cause| Fault::fatal(Code::PluginStart, format!("the ticker thread cannot be started: {cause}")))?;
+        let ticker = Ticker::start(engine.clone()).map_err(|cause| {
+            Fault::fatal(Code::PluginStart, format!("the ticker thread cannot be started: {cause}"))
+        })?;
         Ok(Self { engine, linker: Arc::new(linker), _ticker: Arc::new(ticker) })
     }
 }

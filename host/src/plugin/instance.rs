@@ -56,17 +56,18 @@ impl Instance {
         store.set_epoch_deadline(1);
         store.set_hostcall_fuel(limits.output.saturating_mul(2).saturating_add(1 << 20));
         let plugin = Arc::clone(&generation.plugin);
-        let started = generation
-            .pre
-            .instantiate(&mut store)
-            .and_then(|instance| generation.types.load(&mut store, &instance));
+        let started =
+            generation.pre.instantiate(&mut store).and_then(|instance| generation.types.load(&mut store, &instance));
         let roles = match started {
             Ok(roles) => roles,
             Err(cause) => {
                 let failure = failure_of(&mut store, cause, &limits);
                 return Err(Fault::fatal(
                     Code::PluginStart,
-                    format!("plugin `{plugin}` (generation {}) cannot be started: {}", generation.number, failure.reason),
+                    format!(
+                        "plugin `{plugin}` (generation {}) cannot be started: {}",
+                        generation.number, failure.reason
+                    ),
                 ));
             }
         };
@@ -105,7 +106,10 @@ impl Instance {
         self.arm(1);
         call_manifest(&self.roles, &mut self.store).map_err(|cause| {
             let failure = failure_of(&mut self.store, cause, &self.limits);
-            Fault::fatal(Code::PluginStart, format!("plugin `{}` failed in `manifest`: {}", self.plugin, failure.reason))
+            Fault::fatal(
+                Code::PluginStart,
+                format!("plugin `{}` failed in `manifest`: {}", self.plugin, failure.reason),
+            )
         })
     }
 
@@ -122,8 +126,7 @@ impl Instance {
         sinks: &[String],
     ) -> Result<Vec<Outcome>, CallFailure> {
         self.arm(changes.len());
-        let result =
-            call(&self.roles, role, &mut self.store, &mut self.buffers, changes, sinks, self.limits.output);
+        let result = call(&self.roles, role, &mut self.store, &mut self.buffers, changes, sinks, self.limits.output);
         result.map_err(|error| match error {
             CallError::Trap(cause) => failure_of(&mut self.store, cause, &self.limits),
             CallError::Count { got, expected } => CallFailure {
@@ -157,16 +160,17 @@ fn failure_of(store: &mut Store<Context>, cause: wasmtime::Error, limits: &Limit
     }
     let text = root(&cause);
     if let Some(trap) = cause.downcast_ref::<Trap>() {
-        return CallFailure { kind: FailureKind::Trap, reason: format!("it trapped: {trap}") };
+        let text = trap.to_string();
+        let text = text.strip_prefix("wasm trap: ").unwrap_or(&text);
+        return CallFailure { kind: FailureKind::Trap, reason: format!("it trapped: {text}") };
     }
     // Lifting a result fails without a trap code: bytes outside memory, text that is no UTF-8, an unknown case, or more
     // than the host is ready to allocate for it.
     let kind = if text.contains("fuel") { FailureKind::Output } else { FailureKind::Result };
     match kind {
-        FailureKind::Output => CallFailure {
-            kind,
-            reason: format!("it returned more than the {} bytes it may", limits.output),
-        },
+        FailureKind::Output => {
+            CallFailure { kind, reason: format!("it returned more than the {} bytes it may", limits.output) }
+        }
         _ => CallFailure { kind: FailureKind::Trap, reason: format!("it failed: {text}") },
     }
 }

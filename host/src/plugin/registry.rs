@@ -194,7 +194,8 @@ impl Inner {
     fn try_out(&self, spec: &StageSpec, generation: &Generation) -> Result<(), Fault> {
         generation.check_config(&spec.config)?;
         // What it logs and counts while it is tried is not of the stream.
-        let identity = Identity { metrics: Metrics::new().plugin(&spec.plugin), ..spec.identity(generation, &self.metrics) };
+        let identity =
+            Identity { metrics: Metrics::new().plugin(&spec.plugin), ..spec.identity(generation, &self.metrics) };
         Instance::configured(&self.engine, generation, identity, spec.limits, &spec.config_text).map(drop)
     }
 
@@ -297,5 +298,8 @@ fn missing(plugin: &str, dir: &Path) -> String {
         [] => "it holds no *.wasm file".to_owned(),
         _ => format!("it holds: {}", there.join(", ")),
     };
-    format!("plugin `{plugin}` is missing: there is no {plugin}.wasm in {} ({there}); put it there, or set `plugins.dir`", dir.display())
+    format!(
+        "plugin `{plugin}` is missing: there is no {plugin}.wasm in {} ({there}); put it there, or set `plugins.dir`",
+        dir.display()
+    )
 }

@@ -191,7 +191,8 @@ impl StageRunner {
             self.spec.when.matches(&item.change) && !(role.needs_document() && item.change.document.is_none())
         };
         let seen: Vec<bool> = items.iter().map(sees).collect();
-        let changes: Vec<&Change> = items.iter().zip(&seen).filter(|(_, seen)| **seen).map(|(i, _)| &i.change).collect();
+        let changes: Vec<&Change> =
+            items.iter().zip(&seen).filter(|(_, seen)| **seen).map(|(i, _)| &i.change).collect();
         if changes.is_empty() {
             return Ok(items);
         }
@@ -211,7 +212,7 @@ impl StageRunner {
     }
 
     /// Finds a verdict for each change: one call if all goes well, else the batch is halved until the guilty change stands
-    /// alone. One guilty change in a batch of n costs at most 2 log2(n) further calls.
+    /// alone. One guilty change in a batch of n costs at most 2 log2(n) further calls, and one more if it timed out.
     fn decide(&mut self, role: Role, changes: &[&Change], verdicts: &mut Vec<Verdict>) -> Result<(), Fault> {
         let failure = match self.call(role, changes)? {
             Ok(outcomes) => {
@@ -320,7 +321,9 @@ impl StageRunner {
                 let reason = match violations.as_slice() {
                     [] => "rejected without a reason".to_owned(),
                     [only] => format!("rejected: {}: {}", only.path, only.message),
-                    [first, rest @ ..] => format!("rejected: {}: {}, and {} more", first.path, first.message, rest.len()),
+                    [first, rest @ ..] => {
+                        format!("rejected: {}: {}, and {} more", first.path, first.message, rest.len())
+                    }
                 };
                 left.casualties.push(dead(item.change, DeadLetterKind::Rejected, reason, violations));
             }

@@ -33,7 +33,8 @@ pub(super) struct Watcher {
 impl Watcher {
     pub(super) fn start(host: Arc<Inner>, plugins: Vec<Arc<str>>) -> Result<Self, Fault> {
         let (stop, stopped) = mpsc::channel::<()>();
-        let mut files: BTreeMap<Arc<str>, Watched> = plugins.into_iter().map(|name| (name, Watched::default())).collect();
+        let mut files: BTreeMap<Arc<str>, Watched> =
+            plugins.into_iter().map(|name| (name, Watched::default())).collect();
         std::thread::Builder::new()
             .name("plugin-watch".to_owned())
             .spawn(move || {
@@ -43,7 +44,9 @@ impl Watcher {
                     }
                 }
             })
-            .map_err(|cause| Fault::fatal(Code::PluginStart, format!("the watching thread cannot be started: {cause}")))?;
+            .map_err(|cause| {
+                Fault::fatal(Code::PluginStart, format!("the watching thread cannot be started: {cause}"))
+            })?;
         Ok(Self { _stop: stop })
     }
 }

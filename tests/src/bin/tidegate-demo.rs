@@ -1,6 +1,8 @@
 //! `./dev demo`: the main job on real servers, told step by step, and checked: it ends with 1 when a change is missing, doubled
 //! or wrong.
 
+#![allow(clippy::print_stdout, reason = "the demo is told on standard output")]
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -80,7 +82,13 @@ async fn demo() -> Result<()> {
     let admin = host.admin_address().await;
     println!("   ready: health, metrics and status on http://{admin} (/readiness, /metrics, /api/v1/status)");
 
-    step(2, &format!("{} documents of schema versions v1, v2 and v3 are written, {INVALID} of them invalid", HumanCount(FIRST as u64)));
+    step(
+        2,
+        &format!(
+            "{} documents of schema versions v1, v2 and v3 are written, {INVALID} of them invalid",
+            HumanCount(FIRST as u64)
+        ),
+    );
     let inventory = shop.collection::<Document>("inventory");
     let mut written = Written::default();
     let start = Instant::now();
@@ -113,7 +121,8 @@ async fn demo() -> Result<()> {
     let stop = tokio_util::sync::CancellationToken::new();
     let writer = tokio::spawn(keep_writing(inventory.clone(), stop.clone()));
     let before = total(&mut redis).await?;
-    eventually(PATIENCE, "documents keep coming", async || total(&mut redis).await.is_ok_and(|now| now > before + 500)).await;
+    eventually(PATIENCE, "documents keep coming", async || total(&mut redis).await.is_ok_and(|now| now > before + 500))
+        .await;
     let swap = Instant::now();
     let next = plugins.join("next.tmp");
     fs::copy(plugin("inventory-router-low-stock"), &next)?;
@@ -121,7 +130,8 @@ async fn demo() -> Result<()> {
     println!("   mv next.tmp inventory-router.wasm");
     let line = host.wait_event("plugin_swapped").await;
     println!("   {} seconds later: {}", seconds(swap.elapsed()), text(&line["message"]));
-    eventually(PATIENCE, "the new router's alerts", async || length(&mut redis, ALERTS).await.is_ok_and(|n| n > 0)).await;
+    eventually(PATIENCE, "the new router's alerts", async || length(&mut redis, ALERTS).await.is_ok_and(|n| n > 0))
+        .await;
     stop.cancel();
     written.valid += writer.await??;
     arrived(&mut redis, written.valid).await;
@@ -245,6 +255,8 @@ async fn summary(redis: &mut MultiplexedConnection, written: &Written, dir: &Pat
     );
     ensure!(missing == 0 && doubled == 0 && letters == written.invalid, "a change is missing, doubled or wrong");
     ensure!(versions == BTreeSet::from([b"v3".to_vec()]), "not every document arrived as v3");
-    println!("\nEverything arrived, once, as schema version v3. The pipeline is examples/demo/pipeline.yaml; docs/guide.md goes on from here.");
+    println!(
+        "\nEverything arrived, once, as schema version v3. The pipeline is examples/demo/pipeline.yaml; docs/guide.md goes on from here."
+    );
     Ok(())
 }

@@ -219,7 +219,8 @@ pub(in crate::plugin) struct Call {
 
 impl Default for Call {
     fn default() -> Self {
-        let batch = types::Batch { arena: vec![], namespaces: vec![], headers: vec![], stride: STRIDE, changes: vec![] };
+        let batch =
+            types::Batch { arena: vec![], namespaces: vec![], headers: vec![], stride: STRIDE, changes: vec![] };
         Self { batch, known: vec![] }
     }
 }
@@ -239,14 +240,15 @@ impl Call {
             [narrow(offset), narrow(bytes.len())]
         };
         for change in changes {
-            let namespace = self.known.iter().position(|known| Arc::ptr_eq(known, &change.namespace)).unwrap_or_else(|| {
-                self.known.push(Arc::clone(&change.namespace));
-                namespaces.push(types::Namespace {
-                    database: change.namespace.database().to_owned(),
-                    collection: change.namespace.collection().to_owned(),
+            let namespace =
+                self.known.iter().position(|known| Arc::ptr_eq(known, &change.namespace)).unwrap_or_else(|| {
+                    self.known.push(Arc::clone(&change.namespace));
+                    namespaces.push(types::Namespace {
+                        database: change.namespace.database().to_owned(),
+                        collection: change.namespace.collection().to_owned(),
+                    });
+                    self.known.len() - 1
                 });
-                self.known.len() - 1
-            });
             let first = headers.len() / 4;
             for Header { name, value } in change.headers.iter() {
                 headers.extend(put(arena, name.as_bytes()));
@@ -512,7 +514,9 @@ impl Destinations<'_> {
             wr::Decision::Failed(reason) => return Outcome::Failed(reason),
         };
         entries("its destinations", &self.destinations, range)
-            .and_then(|list| list.iter().map(|destination| self.destination(destination)).collect::<Result<SmallVec<_>, _>>())
+            .and_then(|list| {
+                list.iter().map(|destination| self.destination(destination)).collect::<Result<SmallVec<_>, _>>()
+            })
             .map_or_else(Outcome::Unusable, Outcome::Routed)
     }
 
@@ -521,7 +525,10 @@ impl Destinations<'_> {
         let sink = sink
             .map(|name| {
                 self.sinks.iter().position(|known| *known == *name).ok_or_else(|| {
-                    format!("it routes to sink `{name}`, which the pipeline does not have; it has: {}", self.sinks.join(", "))
+                    format!(
+                        "it routes to sink `{name}`, which the pipeline does not have; it has: {}",
+                        self.sinks.join(", ")
+                    )
                 })
             })
             .transpose()?;
@@ -557,12 +564,13 @@ impl Outputs {
     }
 
     fn output(&self, output: &wt::Output, origin: &Change, at: usize, of: usize) -> Result<Change, String> {
-        let namespace = self
-            .namespaces
-            .get(output.namespace as usize)
-            .ok_or_else(|| format!("an output has namespace {} of a list of {}", output.namespace, self.namespaces.len()))?;
+        let namespace = self.namespaces.get(output.namespace as usize).ok_or_else(|| {
+            format!("an output has namespace {} of a list of {}", output.namespace, self.namespaces.len())
+        })?;
         let mut headers = origin.headers.clone();
-        for header in read_headers(&self.arena, entries("the headers of an output", &self.headers, output.headers)?)?.iter() {
+        for header in
+            read_headers(&self.arena, entries("the headers of an output", &self.headers, output.headers)?)?.iter()
+        {
             headers.set(header.name.clone(), header.value.clone());
         }
         Ok(Change {

@@ -179,7 +179,9 @@ fn encode(changes: &[TestChange]) -> types::Batch {
         }
         numbers[place::OPERATION] = change.operation.number();
         numbers[place::NAMESPACE] = arena::count(namespace);
-        for (at, wide) in [(place::CLUSTER_TIME, change.cluster_time), (place::WALL_TIME, change.wall_time.cast_unsigned())] {
+        for (at, wide) in
+            [(place::CLUSTER_TIME, change.cluster_time), (place::WALL_TIME, change.wall_time.cast_unsigned())]
+        {
             numbers[at] = (wide & 0xffff_ffff) as u32;
             numbers[at + 1] = (wide >> 32) as u32;
         }
