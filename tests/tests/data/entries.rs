@@ -70,7 +70,8 @@ async fn the_router_sends_to_a_stream_for_each_warehouse() {
     let own = entries(&mut connection, "inventory").await;
     assert_eq!((east.len(), west.len(), own.len()), (2, 1, 1));
     for entry in east.iter().chain(&west) {
-        assert_eq!(entry.names(), ["doc", "h.schema_version", "id", "key", "ns", "op"]);
+        assert_eq!(entry.names(), ["doc", "h.migrated_from", "h.schema_version", "id", "key", "ns", "op"]);
+        assert_eq!(entry.text("h.migrated_from"), "v1");
         assert_eq!(entry.text("h.schema_version"), "v3");
     }
     assert_eq!(

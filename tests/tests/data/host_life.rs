@@ -32,7 +32,7 @@ async fn it_does_not_end_while_something_is_not_delivered() {
     scene.redis_url = redis.url();
     redis.stop().await;
     let settings = "log: { level: info, format: json }";
-    let mut host = scene.host_with(settings, &[scene.plain()], &["--exit-when-idle", "2s"]);
+    let mut host = scene.host_with(settings, &[scene.plain()], &["--exit-when-idle", "1s"]);
     tidegate_tests::eventually(PATIENCE, "the source is open", async || {
         host.status().await["pipelines"]["main"]["source"]["connected"] == true
     })
@@ -43,10 +43,10 @@ async fn it_does_not_end_while_something_is_not_delivered() {
         if read == Some(10.0) { Ok(()) } else { Err(read) }
     })
     .await;
-    // Each wait is twice the one before, from 100 ms: eight tries take much longer than the quiet it was asked for.
-    tidegate_tests::eventually(PATIENCE, "eight tries", async || {
+    // Each wait is twice the one before, from 100 ms: six tries take much longer than the quiet it was asked for.
+    tidegate_tests::eventually(PATIENCE, "six tries", async || {
         let tries = host.log().iter().filter(|line| line["event"] == "sink_retry").count();
-        if tries >= 8 || !host.is_running() { Ok(()) } else { Err(tries) }
+        if tries >= 6 || !host.is_running() { Ok(()) } else { Err(tries) }
     })
     .await;
     assert!(host.is_running(), "it ended with ten changes undelivered");

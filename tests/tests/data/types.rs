@@ -113,7 +113,9 @@ async fn every_type_survives_to_redis_and_through_a_file() {
     let extended = scene.entries("extjson").await;
     assert_eq!(extended.len(), documents.len());
     for (entry, document) in extended.iter().zip(&documents) {
-        let expected = Bson::Document(document.clone()).into_canonical_extjson();
+        let mut expected = Bson::Document(document.clone()).into_canonical_extjson();
+        // The crate writes subnormal numbers as plain ones, against the specification.
+        expected["tiny"] = json!({ "$numberDouble": "5e-324" });
         // Field by field first: a message that names the field is worth more than two long lines.
         let found = entry.doc();
         for (name, value) in expected.as_object().unwrap() {
