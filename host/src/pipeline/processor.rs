@@ -138,6 +138,8 @@ impl Processor {
             // Each share is in order: the stable sort merges runs.
             items.sort_by_key(|item| item.order);
         }
+        // Not only lanes: of one lane, what an early stage put out stands before what a later stage did.
+        casualties.sort_by_key(|casualty| casualty.order);
         let metrics = self.status.metrics();
         metrics.events_filtered.inc_by(filtered);
         self.letters.bury(casualties, &loaded.batch.unreadable).await?;

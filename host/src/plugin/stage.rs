@@ -122,6 +122,8 @@ pub struct Item {
 /// A change that a stage put out of the stream.
 #[derive(Debug)]
 pub struct Casualty {
+    /// Its place in the batch.
+    pub order: u32,
     /// The change, as the stage got it.
     pub change: Change,
     /// Why, in one word.
@@ -278,7 +280,9 @@ impl StageRunner {
     }
 
     fn apply(&self, mut item: Item, verdict: Verdict, next: &mut Vec<Item>, left: &mut Left) {
+        let order = item.order;
         let dead = |change, kind, reason, violations| Casualty {
+            order,
             change,
             kind,
             reason,

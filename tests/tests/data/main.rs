@@ -1,0 +1,18 @@
+//! What happens to data between real servers: types, order, restarts, failures, dead letters.
+//!
+//! One program for all subjects, because each program costs a link; nextest runs each test in a process of its own.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![recursion_limit = "256"] // `doc!` with every type
+
+mod bad_source;
+mod collections;
+mod dead_letters;
+mod entries;
+mod host_life;
+mod mongodb_down;
+mod order;
+mod parity;
+mod redis_down;
+mod restart;
+mod scene;
+mod types;

@@ -1,0 +1,8 @@
+//! Plugins as the host meets them in the world: hostile ones, unsound ones, and ones that are replaced while they run.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod hostile;
+mod refused;
+mod rig;
+mod swap;
+mod transformer;
