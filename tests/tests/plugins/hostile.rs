@@ -98,7 +98,7 @@ async fn trap() {
 
 #[tokio::test]
 async fn deep_recursion() {
-    validator_costs(Deed::Recurse, verdict("trap", "it trapped: wasm trap: call stack exhausted")).await;
+    validator_costs(Deed::Recurse, verdict("trap", "it trapped: call stack exhausted")).await;
 }
 
 #[tokio::test]
