@@ -12,7 +12,7 @@ _default:
 
 # Runs the pipeline of examples/demo on a real MongoDB and Redis of its own, and swaps a plugin meanwhile
 demo *ARGS: plugins _programs
-    @{{ with_servers }} bash examples/demo/run.sh "$@"
+    @{{ with_servers }} {{ target }}/release/tidegate-demo "$@"
 
 # Runs all tests against one real MongoDB and Redis; ARGS go to cargo nextest (a test's name, -p CRATE)
 test *ARGS: plugins _programs

@@ -3,6 +3,10 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+command -v just >/dev/null || {
+  echo "readme-commands: just is not on PATH: run this through ./dev ci" >&2
+  exit 1
+}
 if ! [ -f README.md ]; then
   echo "README.md is missing" >&2
   exit 1

@@ -97,6 +97,19 @@ impl Operation {
     }
 }
 
+impl From<crate::config::OperationName> for Operation {
+    fn from(name: crate::config::OperationName) -> Self {
+        use crate::config::OperationName as Name;
+        match name {
+            Name::Insert => Self::Insert,
+            Name::Update => Self::Update,
+            Name::Replace => Self::Replace,
+            Name::Delete => Self::Delete,
+            Name::Read => Self::Read,
+        }
+    }
+}
+
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -145,6 +145,8 @@ codes! {
     AdminListen = "TG0701";
     /// The drain ran out of time.
     ShutdownTimeout = "TG0702";
+    /// Something broke that never should: a defect of tidegate.
+    Internal = "TG0901";
 }
 
 impl Code {

@@ -1,13 +1,25 @@
 //! tidegate moves changes between databases, with the user's own logic in the middle.
 //!
-//! The arrows between the modules point one way: the command line uses [`pipeline`], which uses plugins, sources, sinks
-//! and checkpoints, which use the nouns ([`change`], [`batch`], [`position`]).
+//! The arrows between the modules point one way: [`cli`] uses [`host`], which puts [`pipeline`]s together from plugins,
+//! sources, sinks and checkpoints, which use the nouns ([`change`], [`batch`], [`position`]).
 
+pub mod admin;
 pub mod batch;
 pub mod change;
+pub mod checkpoint;
+pub mod cli;
 pub mod config;
+pub mod dead_letter;
 pub mod error;
+pub mod files;
 pub mod format;
+pub mod host;
+pub mod pipeline;
+pub mod plugin;
 pub mod position;
+pub mod redis;
 pub mod sink;
 pub mod source;
+pub mod state;
+pub mod status;
+pub mod telemetry;

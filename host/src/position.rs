@@ -36,7 +36,11 @@ impl Position {
         if !text.len().is_multiple_of(2) || !text.is_ascii() {
             return None;
         }
-        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect::<Option<Vec<u8>>>().map(Self::new)
+        (0..text.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok())
+            .collect::<Option<Vec<u8>>>()
+            .map(Self::new)
     }
 }
 

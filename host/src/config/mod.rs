@@ -1,7 +1,85 @@
-//! The configuration file: what it may say ([`model`]), and how it is read.
+//! The configuration file: what it may say ([`Config`]), how it is read ([`load`]), and what is said when it is wrong
+//! ([`ConfigErrors`]).
+//!
+//! A file goes through four steps: `node` parses YAML into a tree with places and replaces `${VARIABLES}`, `decode` makes the
+//! model out of the tree, `validate` looks at what the types cannot say, and `problem` shows what is wrong, with `mask` between it
+//! and anything secret. Why not a YAML library's own serde support: `docs/decisions/0003-configuration-reader.md`.
 
+mod decode;
+mod interpolate;
+mod mask;
 mod model;
+mod node;
+mod problem;
+#[cfg(test)]
+mod tests;
 mod units;
+mod validate;
+
+use std::path::Path;
 
 pub use model::*;
+pub use problem::{ConfigErrors, Location, Problem};
 pub use units::{ByteSize, Span};
+
+use crate::error::Code;
+
+/// Nobody writes so much by hand: a bigger file was given by mistake.
+const MOST_BYTES: u64 = 4 << 20;
+
+/// Reads, checks and interpolates a configuration file. `env` is asked for the variables that the file names;
+/// usually `|name| std::env::var(name).ok()`.
+///
+/// # Errors
+/// [`Code::ConfigUnreadable`] when the file cannot be read, else as [`parse`].
+pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
+    let file = path.display().to_string();
+    let unreadable = |cause: String, help: &str| {
+        let message = format!("the configuration file cannot be read: {cause}");
+        ConfigErrors::whole_file(&file, Code::ConfigUnreadable, message, help.to_owned())
+    };
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {
+            return Err(unreadable("it is a directory".to_owned(), "name the file in it"));
+        }
+        Ok(metadata) if metadata.len() > MOST_BYTES => {
+            return Err(unreadable("it is bigger than 4 MiB".to_owned(), "name a configuration file"));
+        }
+        _ => {}
+    }
+    let bytes = std::fs::read(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            unreadable("there is no such file".to_owned(), "relative paths start at the current directory")
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            unreadable("permission denied".to_owned(), "let the user that runs tidegate read it")
+        }
+        _ => unreadable(error.to_string(), "see that the path is right and the disk is well"),
+    })?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8 text".to_owned(), "save it as UTF-8"))?;
+    parse(&text, &file, env)
+}
+
+/// Like [`load`], of a text. `file_name` stands in the errors.
+///
+/// # Errors
+/// What is wrong with the text, each with its place. Values of variables, and values of keys such as `uri`, are never shown.
+pub fn parse(text: &str, file_name: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
+    let mut masks = mask::Masks::default();
+    let root =
+        node::parse(text, env, &mut masks).map_err(|drafts| ConfigErrors::new(file_name, text, &masks, drafts))?;
+    let Some(root) = root else {
+        return Err(ConfigErrors::whole_file(
+            file_name,
+            Code::ConfigValue,
+            "the configuration is empty".to_owned(),
+            "it needs at least `pipelines`, with a `source` and `sinks`; `docs/configuration.md` has an example"
+                .to_owned(),
+        ));
+    };
+    let failed = |drafts| ConfigErrors::new(file_name, text, &masks, drafts);
+    let config: Config = decode::decode(&root).map_err(failed)?;
+    let problems = validate::validate(&config, &root);
+    if problems.is_empty() { Ok(config) } else { Err(failed(problems)) }
+}

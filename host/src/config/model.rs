@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use indexmap::IndexMap;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 use super::units::{ByteSize, Span};
 
@@ -31,6 +31,17 @@ pub struct Config {
     pub shutdown_timeout: Span,
 }
 
+impl Config {
+    /// Where the dead letters of a pipeline go: what it says, or the file `STATE_DIR/PIPELINE.dead.jsonl`. `None` when there
+    /// is no pipeline of that name.
+    pub fn dead_letter(&self, pipeline: &str) -> Option<DeadLetterConfig> {
+        let config = self.pipelines.get(pipeline)?;
+        Some(config.dead_letter.clone().unwrap_or_else(|| {
+            DeadLetterConfig::File(FileSinkConfig { path: self.state.dir.join(format!("{pipeline}.dead.jsonl")) })
+        }))
+    }
+}
+
 fn ten_seconds() -> Span {
     Span(Duration::from_secs(10))
 }
@@ -54,6 +65,7 @@ impl Default for StateConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct AdminConfig {
     /// Address and port; port 0 takes a free one, which the log names.
+    #[serde(deserialize_with = "socket_address")]
     pub listen: SocketAddr,
 }
 
@@ -61,6 +73,15 @@ impl Default for AdminConfig {
     fn default() -> Self {
         Self { listen: SocketAddr::from(([127, 0, 0, 1], 9610)) }
     }
+}
+
+fn socket_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        de::Error::custom(
+            "not an IP address and a port; write for instance `127.0.0.1:9610`, or `0.0.0.0:9610` for all addresses",
+        )
+    })
 }
 
 /// `log`
@@ -71,6 +92,8 @@ pub struct LogConfig {
     pub level: LogLevel,
     /// How a line looks; the default is `pretty` on a terminal and `json` elsewhere.
     pub format: Option<LogFormat>,
+    /// Top-level fields of the document that log lines about a change show, such as `warehouse_id`.
+    pub fields: Vec<String>,
 }
 
 /// `log.level`
@@ -122,14 +145,12 @@ impl Default for PluginsConfig {
 pub struct LimitsConfig {
     /// Linear memory of one instance; 64MiB.
     pub memory: Option<ByteSize>,
-    /// CPU time of one call: the base to which each further change of a batch adds a hundredth; 1s.
+    /// CPU time of one call: the base to which each further change of a batch adds a thousandth; 1s.
     pub time: Option<Span>,
     /// Bytes a call may return; 32MiB.
     pub output: Option<ByteSize>,
     /// Log lines a second; the rest is dropped and counted; 100.
     pub log_lines: Option<u32>,
-    /// WebAssembly stack; 1MiB.
-    pub stack: Option<ByteSize>,
 }
 
 /// A pipeline.

@@ -1,3 +1,8 @@
 //! How documents and changes are written for people and other programs.
 
+pub mod check;
+mod decimal;
+pub mod elements;
 pub mod json;
+pub mod lines;
+pub mod time;

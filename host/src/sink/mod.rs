@@ -1,8 +1,11 @@
 //! Where changes go: one file or folder per system.
 
+pub mod lines;
+pub mod redis;
+
 use std::future::Future;
 
-use crate::{batch::Delivery, error::Fault};
+use crate::{batch::Delivery, config::SinkConfig, error::Fault};
 
 /// The deliveries of one batch to one sink, and how far each has come.
 ///
@@ -90,4 +93,43 @@ pub trait Sink: Send {
     /// # Errors
     /// As [`Sink::open`]; after a transient fault the sink is ready to be called again (it reconnects by itself).
     fn write(&mut self, writes: &mut Writes<'_>) -> impl Future<Output = Result<(), Fault>> + Send;
+}
+
+/// Any of the sinks, without dynamic dispatch.
+pub enum AnySink {
+    /// Redis streams.
+    Redis(Box<redis::RedisSink>),
+    /// Files of changes.
+    File(lines::FileSink),
+    /// Standard output.
+    Stdout(lines::StdoutSink),
+}
+
+impl AnySink {
+    /// The sink a configuration names; nothing is opened yet.
+    pub fn new(config: &SinkConfig) -> Self {
+        match config {
+            SinkConfig::Redis(config) => Self::Redis(Box::new(redis::RedisSink::new(config))),
+            SinkConfig::File(config) => Self::File(lines::FileSink::new(config)),
+            SinkConfig::Stdout(_) => Self::Stdout(lines::StdoutSink),
+        }
+    }
+}
+
+impl Sink for AnySink {
+    async fn open(&mut self) -> Result<(), Fault> {
+        match self {
+            Self::Redis(sink) => sink.open().await,
+            Self::File(sink) => sink.open().await,
+            Self::Stdout(sink) => sink.open().await,
+        }
+    }
+
+    async fn write(&mut self, writes: &mut Writes<'_>) -> Result<(), Fault> {
+        match self {
+            Self::Redis(sink) => sink.write(writes).await,
+            Self::File(sink) => sink.write(writes).await,
+            Self::Stdout(sink) => sink.write(writes).await,
+        }
+    }
 }

@@ -1,8 +1,11 @@
 //! Where changes come from: one file or folder per system.
 
+pub mod lines;
+pub mod mongodb;
+
 use std::{future::Future, time::Duration};
 
-use crate::{batch::Batch, error::Fault, position::Position};
+use crate::{batch::Batch, config::SourceConfig, error::Fault, position::Position};
 
 /// How a batch is cut, from the pipeline's `batch` settings.
 #[derive(Clone, Copy, Debug)]
@@ -43,4 +46,59 @@ pub trait Source: Send {
     /// # Errors
     /// As [`Source::open`]. After an error the source must be opened again.
     fn next(&mut self) -> impl Future<Output = Result<Read, Fault>> + Send;
+}
+
+/// Any of the sources, without dynamic dispatch.
+pub enum AnySource {
+    /// A MongoDB change stream.
+    Mongodb(Box<mongodb::MongodbSource>),
+    /// A file of changes.
+    File(lines::FileSource),
+    /// Changes on standard input.
+    Stdin(Box<lines::StdinSource>),
+}
+
+impl AnySource {
+    /// The source a configuration names; nothing is opened yet. `on_ddl` is told of events that change no document.
+    pub fn new(config: &SourceConfig, limits: BatchLimits, on_ddl: mongodb::OnDdl) -> Self {
+        match config {
+            SourceConfig::Mongodb(config) => {
+                Self::Mongodb(Box::new(mongodb::MongodbSource::new(config.clone(), limits, on_ddl)))
+            }
+            SourceConfig::File(config) => Self::File(lines::FileSource::new(config.path.clone(), limits)),
+            SourceConfig::Stdin(_) => Self::Stdin(Box::new(lines::StdinSource::new(limits))),
+        }
+    }
+
+    /// Whether the source can be opened in the middle again.
+    pub const fn has_positions(config: &SourceConfig) -> bool {
+        !matches!(config, SourceConfig::Stdin(_))
+    }
+
+    /// Kind and place without secrets, as it stands in checkpoints: `mongodb shop.[inventory,transactions]`.
+    pub fn describe(config: &SourceConfig) -> String {
+        match config {
+            SourceConfig::Mongodb(config) => mongodb::MongodbSource::describe(config),
+            SourceConfig::File(config) => format!("file {}", config.path.display()),
+            SourceConfig::Stdin(_) => "stdin".to_owned(),
+        }
+    }
+}
+
+impl Source for AnySource {
+    async fn open(&mut self, from: Option<&Position>) -> Result<Option<Position>, Fault> {
+        match self {
+            Self::Mongodb(source) => source.open(from).await,
+            Self::File(source) => source.open(from).await,
+            Self::Stdin(source) => source.open(from).await,
+        }
+    }
+
+    async fn next(&mut self) -> Result<Read, Fault> {
+        match self {
+            Self::Mongodb(source) => source.next().await,
+            Self::File(source) => source.next().await,
+            Self::Stdin(source) => source.next().await,
+        }
+    }
 }

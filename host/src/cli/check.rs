@@ -1,0 +1,37 @@
+//! `tidegate check CONFIG`
+
+use std::{fmt::Write as _, path::Path};
+
+use super::{complain, exit, print};
+use crate::{config, host, source::AnySource, status::Status, telemetry::metrics::Metrics};
+
+pub(super) fn check(file: &Path) -> u8 {
+    let config = match config::load(file, &|name| std::env::var(name).ok()) {
+        Ok(config) => config,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return exit::CONFIGURATION;
+        }
+    };
+    let status = Status::new(Metrics::new());
+    if let Err(faults) = host::load_plugins(&config, None, &status) {
+        for fault in &faults {
+            complain(fault);
+        }
+        return exit::CONFIGURATION;
+    }
+    let mut text = format!("{} is good\n", file.display());
+    for (name, pipeline) in &config.pipelines {
+        let stages: Vec<&str> = pipeline.stages.iter().map(|stage| stage.plugin.as_str()).collect();
+        let stages = if stages.is_empty() { "no stages".to_owned() } else { stages.join(" -> ") };
+        let sinks: Vec<&str> = pipeline.sinks.keys().map(String::as_str).collect();
+        let _ = writeln!(
+            text,
+            "  {name}: {} -> {stages} -> {}",
+            AnySource::describe(&pipeline.source),
+            sinks.join(", ")
+        );
+    }
+    print(&text);
+    0
+}

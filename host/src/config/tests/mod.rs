@@ -1,0 +1,177 @@
+//! Bad configurations and what is said about them (`bad/*.yaml`, with the answers under `snapshots/`), and good ones.
+
+use std::time::Duration;
+
+use super::*;
+
+/// In a variable, this must arrive as it is, and must never be shown.
+const SECRET: &str = "redis://:p#a\"s: s'\n$w{o}@rd";
+
+fn env(name: &str) -> Option<String> {
+    let value = match name {
+        "MONGODB_URI" => "mongodb://localhost",
+        "REDIS_URL" => "redis://localhost",
+        "SECRET" => SECRET,
+        "LANES" => "7",
+        "LISTEN_PORT" => "0",
+        _ => return None,
+    };
+    Some(value.to_owned())
+}
+
+fn good(text: &str) -> Config {
+    parse(text, "pipeline.yaml", &env).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+macro_rules! bad {
+    ($($name:ident)+) => {$(
+        #[test]
+        fn $name() {
+            let text = include_str!(concat!("bad/", stringify!($name), ".yaml"));
+            let errors = parse(text, "pipeline.yaml", &env).expect_err("a bad configuration");
+            let shown = format!("{errors}\n{errors:?}");
+            for secret in ["hunter2", "p#a", "rd"] {
+                assert!(!shown.split(|c: char| !c.is_alphanumeric() && c != '#').any(|word| word == secret), "{shown}");
+            }
+            insta::assert_snapshot!(stringify!($name), errors.to_string());
+        }
+    )+};
+}
+
+mod bad {
+    use super::*;
+
+    bad! {
+        bad_address bad_duration bad_size bare_word_with_required conflicts duplicate_key duplicate_pipeline empty missing_key mongodb names no_choice no_pipelines ranges redis secret_choice secret_number secret_of_wrong_type stages syntax syntax_secret syntax_unquoted_variable tab two_choices two_documents unknown_choice unknown_enum_value unknown_key unknown_key_hides_missing unknown_key_nested unknown_key_top unset_variables wrong_type_list wrong_type_map wrong_type_number
+    }
+}
+
+#[test]
+fn the_whole_grammar_is_read() {
+    let config = good(include_str!("full.yaml"));
+    insta::assert_snapshot!("full", format!("{config:#?}"));
+}
+
+#[test]
+fn json_is_yaml() {
+    let text = r#"{"pipelines":{"p":{"source":{"stdin":{}},"sinks":{"out":{"file":{"path":"a\/b-\ud83d\ude00"}}},
+	"lanes":3,"stages":[{"plugin":"x","config":{"a":[1,-2,1.5,true,null,"1"]}}]}}}"#;
+    let config = good(text);
+    let p = &config.pipelines["p"];
+    assert_eq!(p.lanes, 3);
+    assert!(matches!(&p.sinks["out"], SinkConfig::File(file) if file.path == Path::new("a/b-😀")));
+    assert_eq!(p.stages[0].config, Some(serde_json::json!({"a": [1, -2, 1.5, true, null, "1"]})));
+}
+
+#[test]
+fn variables_arrive_as_they_are_and_numbers_as_numbers() {
+    let config = good(
+        r#"
+admin: { listen: "127.0.0.1:${LISTEN_PORT}" }
+log:
+  level: ${LEVEL:-warn}
+pipelines:
+  p:
+    source: stdin
+    lanes: ${LANES:-4}
+    batch: { max_events: "${MAX:-50}", max_bytes: "${BYTES:-2MiB}" }
+    stages:
+      - plugin: a
+        config:
+          number: ${LANES}
+          text: "${LANES}"
+          secret: ${SECRET}
+          literal: $${LANES} $x $$ROOT
+    sinks:
+      cache: { redis: { url: "${SECRET}", stream: 2024 } }
+"#,
+    );
+    let p = &config.pipelines["p"];
+    assert_eq!(config.admin.listen.port(), 0);
+    assert_eq!(config.log.level, LogLevel::Warn);
+    assert_eq!((p.lanes, p.batch.max_events, p.batch.max_bytes), (7, 50, ByteSize(2 << 20)));
+    let expected = serde_json::json!({"number": 7, "text": "7", "secret": SECRET, "literal": "${LANES} $x $$ROOT"});
+    assert_eq!(p.stages[0].config, Some(expected));
+    assert!(
+        matches!(&p.sinks["cache"], SinkConfig::Redis(redis) if redis.url.reveal() == SECRET && redis.stream == "2024")
+    );
+    assert!(!format!("{:?}", p.sinks).contains("p#a"));
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let config = good("pipelines: { p: { source: stdin, sinks: { out: { stdout: } }, stages: , batch: } }\nlog:\n");
+    assert_eq!(config.shutdown_timeout, Span(Duration::from_secs(10)));
+    assert!(config.pipelines["p"].stages.is_empty());
+    assert!(
+        matches!(config.dead_letter("p"), Some(DeadLetterConfig::File(file)) if file.path == Path::new("./.tidegate/p.dead.jsonl"))
+    );
+    assert!(config.dead_letter("q").is_none());
+}
+
+#[test]
+fn checkpoint_takes_options() {
+    let config =
+        good("pipelines: { p: { source: stdin, sinks: { out: stdout }, checkpoint: { file: { interval: 1s } } } }");
+    let CheckpointConfig::File(file) = &config.pipelines["p"].checkpoint;
+    assert_eq!(file.interval, Span(Duration::from_secs(1)));
+}
+
+#[test]
+fn anchors_and_merges_are_expanded_within_bounds() {
+    let config = good(
+        "pipelines:\n  a: &base\n    source: { file: { path: x } }\n    sinks: { out: stdout }\n    lanes: 5\n  b: { <<: *base, lanes: 6, sinks: { out: { file: { path: y } } } }\n",
+    );
+    assert_eq!((config.pipelines["a"].lanes, config.pipelines["b"].lanes), (5, 6));
+    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..9 {
+        let below = format!("*a{}, ", level - 1).repeat(10);
+        bomb.push_str(&format!("a{level}: &a{level} [{below}]\n"));
+    }
+    let errors = parse(&bomb, "pipeline.yaml", &env).expect_err("a bomb");
+    assert_eq!(errors.problems().iter().map(Problem::code).collect::<Vec<_>>(), [Code::ConfigSyntax]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_explained() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for path in [folder.join("no-such-file.yaml"), folder.to_owned()] {
+        let errors = load(&path, &env).expect_err("unreadable");
+        let problem = &errors.problems()[0];
+        assert_eq!((problem.code(), problem.location()), (Code::ConfigUnreadable, None));
+        assert!(problem.help().is_some());
+    }
+}
+
+#[test]
+fn a_place_is_right_behind_other_letters_and_in_long_lines() {
+    let text = format!(
+        "{{\"pipelines\": {{\"p\": {{\"source\": {{\"file\": {{\"path\": \"{}\"}}}}, \"lanez\": 3, \"sinks\": {{\"out\": \"stdout\"}}}}}}}}",
+        "ö".repeat(300)
+    );
+    let errors = parse(&text, "pipeline.yaml", &env).expect_err("unknown key");
+    let problem = &errors.problems()[0];
+    let column = text.chars().position(|c| c == 'z').expect("lanez") - 5 + 1;
+    assert_eq!(problem.location(), Some(Location { line: 1, column }));
+    let shown = errors.to_string();
+    let lines: Vec<&str> = shown.lines().collect();
+    let caret = lines[4].chars().position(|c| c == '^').expect("a caret");
+    assert!(lines[3].chars().skip(caret).collect::<String>().starts_with("\"lanez\""), "{shown}");
+    assert!(lines[3].chars().count() < 160, "{shown}");
+}
+
+#[test]
+fn the_reference_names_every_key_and_its_examples_are_good() {
+    let reference = include_str!("../../../../docs/configuration.md");
+    let fields = include_str!("../model.rs").lines().filter_map(|line| line.strip_prefix("    pub ")?.split_once(": "));
+    let mut count = 0;
+    for (field, _) in fields.filter(|(field, _)| !field.contains(['(', ' '])) {
+        assert!(reference.contains(&format!("| `{field}` |")), "docs/configuration.md does not tell of `{field}`");
+        count += 1;
+    }
+    assert!(count > 30, "the fields of the model were not found");
+    let examples: Vec<&str> =
+        reference.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(examples.len(), 2);
+    examples.into_iter().for_each(|example| drop(good(example)));
+}

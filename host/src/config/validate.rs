@@ -1,0 +1,437 @@
+//! What the types of the model cannot say: ranges, names, and parts that contradict each other. All problems are reported at once.
+
+use std::{
+    collections::HashMap,
+    ops::Range,
+    path::{Component, Path, PathBuf},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use super::{
+    model::{
+        CheckpointConfig, Config, DeadLetterConfig, LimitsConfig, MongodbSourceConfig, PipelineConfig, Secret,
+        SinkConfig, SourceConfig, StageConfig,
+    },
+    node::Node,
+    problem::{Draft, did_you_mean},
+    units::{ByteSize, Span},
+};
+use crate::error::Code;
+
+/// Stages the server allows behind `$changeStream`.
+const CHANGE_STREAM_STAGES: &[&str] =
+    &["$match", "$project", "$addFields", "$set", "$unset", "$replaceRoot", "$replaceWith", "$redact"];
+
+const LONGEST_NAME: usize = 64;
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// All that is wrong; the tree gives the places.
+pub(super) fn validate(config: &Config, root: &Node) -> Vec<Draft> {
+    let mut check = Check { root, problems: Vec::new(), files: HashMap::new(), stdin: None, stdout: None };
+    check.all(config);
+    check.problems
+}
+
+struct Check<'a> {
+    root: &'a Node,
+    problems: Vec<Draft>,
+    /// Who uses a file: `sink ...`, and whether it writes.
+    files: HashMap<PathBuf, (String, bool)>,
+    /// Who reads standard input.
+    stdin: Option<String>,
+    /// Who writes to standard output.
+    stdout: Option<String>,
+}
+
+/// A step from the root of the file to a value.
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Key(&'a str),
+    Item(usize),
+}
+
+/// A place in the file, made longer step by step.
+#[derive(Clone)]
+struct At<'a>(Vec<Step<'a>>);
+
+impl<'a> At<'a> {
+    fn root() -> Self {
+        Self(Vec::new())
+    }
+
+    fn key(&self, key: &'a str) -> Self {
+        let mut steps = self.0.clone();
+        steps.push(Step::Key(key));
+        Self(steps)
+    }
+
+    fn item(&self, index: usize) -> Self {
+        let mut steps = self.0.clone();
+        steps.push(Step::Item(index));
+        Self(steps)
+    }
+
+    fn name(&self) -> String {
+        let mut name = String::new();
+        for step in &self.0 {
+            match step {
+                Step::Key(key) if name.is_empty() => name.push_str(key),
+                Step::Key(key) => {
+                    name.push('.');
+                    name.push_str(key);
+                }
+                Step::Item(index) => name.push_str(&format!("[{index}]")),
+            }
+        }
+        name
+    }
+}
+
+impl Check<'_> {
+    /// The place of a key, else of the nearest thing around it that is written in the file.
+    fn place(&self, at: &At<'_>) -> Option<Range<usize>> {
+        let mut node = self.root;
+        let mut place = None;
+        for step in &at.0 {
+            match step {
+                Step::Key(name) => match node.entry(name) {
+                    Some((key, value)) => {
+                        place = Some(key.place.clone());
+                        node = value;
+                    }
+                    None => break,
+                },
+                Step::Item(index) => match node.item(*index) {
+                    Some(item) => {
+                        place = Some(item.place.clone());
+                        node = item;
+                    }
+                    None => break,
+                },
+            }
+        }
+        place
+    }
+
+    fn report(&mut self, at: &At<'_>, code: Code, message: impl Into<String>, help: impl Into<String>) {
+        let mut draft = Draft::new(code, message).help(help);
+        draft.place = self.place(at);
+        self.problems.push(draft);
+    }
+
+    fn value(&mut self, at: &At<'_>, what: &str, help: impl Into<String>) {
+        self.report(at, Code::ConfigValue, format!("`{}` {what}", at.name()), help);
+    }
+
+    fn all(&mut self, config: &Config) {
+        let root = At::root();
+        self.span(&root.key("shutdown_timeout"), config.shutdown_timeout, Duration::from_millis(1), HOUR);
+        let (state, plugins) = (root.key("state"), root.key("plugins"));
+        self.path(&state.key("dir"), &config.state.dir);
+        self.path(&plugins.key("dir"), &config.plugins.dir);
+        self.limits(&plugins.key("limits"), &config.plugins.limits);
+
+        let at = root.key("pipelines");
+        if config.pipelines.is_empty() {
+            self.value(&at, "is empty", "add a pipeline: a name, and under it at least `source` and `sinks`");
+        }
+        let mut names: HashMap<String, &str> = HashMap::new();
+        for (name, pipeline) in &config.pipelines {
+            let at = at.key(name);
+            self.file_name(&at, "pipeline", name);
+            if let Some(other) = names.insert(name.to_lowercase(), name) {
+                let message = format!("the names of the pipelines `{other}` and `{name}` differ in case alone");
+                self.report(
+                    &at,
+                    Code::ConfigConflict,
+                    message,
+                    "their files would be the same on some file systems: rename one",
+                );
+            }
+            self.pipeline(&at, name, pipeline, config);
+        }
+    }
+
+    fn pipeline(&mut self, at: &At<'_>, name: &str, pipeline: &PipelineConfig, config: &Config) {
+        self.source(&at.key("source"), name, &pipeline.source);
+        let batch = at.key("batch");
+        if !(1..=100_000).contains(&pipeline.batch.max_events) {
+            self.value(&batch.key("max_events"), "is out of range", "take 1 to 100000");
+        }
+        self.size(&batch.key("max_bytes"), pipeline.batch.max_bytes, 1, 1 << 30, "1B to 1GiB");
+        self.span(&batch.key("linger"), pipeline.batch.linger, Duration::ZERO, Duration::from_secs(60));
+        if !(1..=64).contains(&pipeline.lanes) {
+            self.value(&at.key("lanes"), "is out of range", "take 1 to 64; about one for each core is a good start");
+        }
+        for (index, stage) in pipeline.stages.iter().enumerate() {
+            self.stage(&at.key("stages").item(index), stage);
+        }
+
+        let sinks = at.key("sinks");
+        if pipeline.sinks.is_empty() {
+            self.value(&sinks, "is empty", "add a sink: a name, and under it one of redis, file, stdout");
+        }
+        for (sink_name, sink) in &pipeline.sinks {
+            let at = sinks.key(sink_name);
+            self.file_name(&at, "sink", sink_name);
+            self.sink(&at, name, sink_name, sink);
+        }
+
+        let dead = at.key("dead_letter");
+        let who = format!("the dead letters of pipeline `{name}`");
+        match config.dead_letter(name) {
+            Some(DeadLetterConfig::File(file)) => {
+                let at = dead.key("file").key("path");
+                self.path(&at, &file.path);
+                self.file(&at, &file.path, &who, true);
+            }
+            Some(DeadLetterConfig::Redis(redis)) => {
+                let at = dead.key("redis");
+                self.redis(&at, &redis.url, &redis.stream, redis.timeout);
+            }
+            None => {}
+        }
+        let CheckpointConfig::File(file) = &pipeline.checkpoint;
+        self.span(&at.key("checkpoint").key("file").key("interval"), file.interval, Duration::ZERO, HOUR);
+    }
+
+    fn source(&mut self, at: &At<'_>, pipeline: &str, source: &SourceConfig) {
+        match source {
+            SourceConfig::Mongodb(mongodb) => self.mongodb(&at.key("mongodb"), mongodb),
+            SourceConfig::File(file) => {
+                let at = at.key("file").key("path");
+                self.path(&at, &file.path);
+                self.file(&at, &file.path, &format!("the source of pipeline `{pipeline}`"), false);
+            }
+            SourceConfig::Stdin(_) => {
+                let who = format!("pipeline `{pipeline}`");
+                match self.stdin.replace(who.clone()) {
+                    None => {}
+                    Some(other) => {
+                        let message = format!("standard input is read by {other} and {who}");
+                        self.report(
+                            at,
+                            Code::ConfigConflict,
+                            message,
+                            "only one pipeline can: give the other another source",
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    fn mongodb(&mut self, at: &At<'_>, mongodb: &MongodbSourceConfig) {
+        if !["mongodb://", "mongodb+srv://"].iter().any(|scheme| mongodb.uri.reveal().starts_with(scheme)) {
+            let at = at.key("uri");
+            let message = format!("`{}` is no MongoDB connection string", at.name());
+            self.report(&at, Code::MongoConfiguration, message, "it begins with `mongodb://` or `mongodb+srv://`");
+        }
+        if let Some(database) = &mongodb.database
+            && (database.is_empty() || database.len() > 63 || database.contains(['/', '\\', '.', ' ', '"', '$', '\0']))
+        {
+            let help =
+                "a name has 1 to 63 bytes and none of / \\ . \" $ and space; leave the key out for all databases";
+            self.value(&at.key("database"), "is no name of a database", help);
+        }
+        let collections = at.key("collections");
+        if mongodb.database.is_none() && !mongodb.collections.is_empty() {
+            let message = "`collections` needs `database`";
+            self.report(&collections, Code::ConfigConflict, message, "add `database:`, or remove `collections`");
+        }
+        for (index, name) in mongodb.collections.iter().enumerate() {
+            if name.is_empty() || name.contains(['$', '\0']) {
+                self.value(
+                    &collections.item(index),
+                    "is no name of a collection",
+                    "a name is not empty and holds no `$`",
+                );
+            } else if mongodb.collections.iter().take(index).any(|other| other == name) {
+                self.value(&collections.item(index), "is given twice", "keep one of them");
+            }
+        }
+        for (index, stage) in mongodb.pipeline.iter().enumerate() {
+            self.aggregation(&at.key("pipeline").item(index), stage);
+        }
+    }
+
+    fn aggregation(&mut self, at: &At<'_>, stage: &Value) {
+        let entry = match stage {
+            Value::Object(map) if map.len() == 1 => map.iter().next(),
+            _ => None,
+        };
+        let Some((operator, arguments)) = entry.filter(|(operator, _)| operator.starts_with('$')) else {
+            let message = format!("`{}` is no aggregation stage", at.name());
+            let help =
+                "a stage is a map with one key that begins with `$`, such as `$match: { operationType: insert }`";
+            return self.report(at, Code::MongoConfiguration, message, help);
+        };
+        if !CHANGE_STREAM_STAGES.contains(&operator.as_str()) {
+            let message = format!("a change stream takes no stage `{operator}`");
+            return self.report(
+                at,
+                Code::MongoConfiguration,
+                message,
+                did_you_mean(operator, "allowed", CHANGE_STREAM_STAGES),
+            );
+        }
+        let touches_id = |key: &String| key == "_id" || key.starts_with("_id.");
+        let bad = match (operator.as_str(), arguments) {
+            ("$unset", Value::String(name)) => touches_id(name),
+            ("$unset", Value::Array(names)) => {
+                names.iter().any(|name| matches!(name, Value::String(name) if touches_id(name)))
+            }
+            ("$set" | "$addFields", Value::Object(map)) => map.keys().any(touches_id),
+            ("$project", Value::Object(map)) => map.iter().any(|(key, value)| {
+                let kept = key == "_id" && (value == &Value::Bool(true) || value.as_f64().is_some_and(|n| n != 0.0));
+                touches_id(key) && !kept
+            }),
+            _ => false,
+        };
+        if bad {
+            let message = format!("`{operator}` removes or changes `_id`, which is the position in the change stream");
+            self.report(at, Code::MongoConfiguration, message, "leave `_id` as it is");
+        }
+    }
+
+    fn stage(&mut self, at: &At<'_>, stage: &StageConfig) {
+        let plugin = at.key("plugin");
+        if let Some(stem) = stage.plugin.strip_suffix(".wasm") {
+            self.value(&plugin, "is a file name", format!("name the plugin without `.wasm`: `{stem}`"));
+        } else if stage.plugin.is_empty() || stage.plugin.contains(['/', '\\', '\0']) || stage.plugin.starts_with('.') {
+            let help = "a plugin is named by its file in `plugins.dir`, without folder and without `.wasm`";
+            self.value(&plugin, "is no name of a plugin", help);
+        }
+        for (index, namespace) in stage.when.ns.iter().enumerate() {
+            let good = namespace.split_once('.').is_some_and(|(database, collection)| {
+                let word = |part: &str| !part.is_empty() && !part.contains(['*', '$', '\0', ' ', '/', '\\']);
+                word(database) && (collection == "*" || word(collection))
+            });
+            if !good {
+                let help = "write `database.collection`, or `database.*` for all collections of a database";
+                self.value(&at.key("when").key("ns").item(index), "is no namespace", help);
+            }
+        }
+        self.limits(&at.key("limits"), &stage.limits);
+    }
+
+    fn limits(&mut self, at: &At<'_>, limits: &LimitsConfig) {
+        if let Some(memory) = limits.memory {
+            self.size(&at.key("memory"), memory, 64 << 10, 4 << 30, "64KiB to 4GiB");
+        }
+        if let Some(time) = limits.time {
+            self.span(&at.key("time"), time, Duration::from_millis(1), HOUR);
+        }
+        if let Some(output) = limits.output {
+            self.size(&at.key("output"), output, 1, 4 << 30, "1B to 4GiB");
+        }
+    }
+
+    fn sink(&mut self, at: &At<'_>, pipeline: &str, name: &str, sink: &SinkConfig) {
+        let who = format!("sink `{name}` of pipeline `{pipeline}`");
+        match sink {
+            SinkConfig::Redis(redis) => {
+                let at = at.key("redis");
+                self.redis(&at, &redis.url, &redis.stream, redis.timeout);
+                if redis.maxlen == Some(0) {
+                    self.value(
+                        &at.key("maxlen"),
+                        "is 0, which keeps nothing",
+                        "take 1 or more, or leave it out to keep all",
+                    );
+                }
+            }
+            SinkConfig::File(file) => {
+                let at = at.key("file").key("path");
+                self.path(&at, &file.path);
+                self.file(&at, &file.path, &who, true);
+            }
+            SinkConfig::Stdout(_) => match self.stdout.replace(who.clone()) {
+                None => {}
+                Some(other) => {
+                    let message = format!("{other} and {who} both write to standard output");
+                    self.report(at, Code::ConfigConflict, message, "only one sink can: give the other a file");
+                }
+            },
+        }
+    }
+
+    fn redis(&mut self, at: &At<'_>, url: &Secret, stream: &str, timeout: Span) {
+        const SCHEMES: &[&str] = &["redis://", "rediss://", "unix://", "redis+unix://"];
+        if !SCHEMES.iter().any(|scheme| url.reveal().starts_with(scheme)) {
+            let at = at.key("url");
+            let message = format!("`{}` is no Redis URL", at.name());
+            let help = "it begins with `redis://`, `rediss://` (TLS) or `unix://` (a socket)";
+            self.report(&at, Code::RedisConfiguration, message, help);
+        }
+        if stream.is_empty() {
+            self.value(&at.key("stream"), "is empty", "name the stream");
+        }
+        self.span(&at.key("timeout"), timeout, Duration::from_millis(1), HOUR);
+    }
+
+    /// Names of pipelines and sinks stand in file names, metrics and routers' answers.
+    fn file_name(&mut self, at: &At<'_>, kind: &str, name: &str) {
+        let good = name.len() <= LONGEST_NAME
+            && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+        if !good {
+            let help =
+                format!("take letters, digits, `_` and `-`, a letter or digit first, at most {LONGEST_NAME} in all");
+            self.report(at, Code::ConfigValue, format!("`{name}` cannot be the name of a {kind}"), help);
+        }
+    }
+
+    fn span(&mut self, at: &At<'_>, span: Span, least: Duration, most: Duration) {
+        if span.0 < least || span.0 > most {
+            let help = format!("take {} to {}", Span(least), Span(most));
+            self.value(at, "is out of range", help);
+        }
+    }
+
+    fn size(&mut self, at: &At<'_>, size: ByteSize, least: u64, most: u64, range: &str) {
+        if !(least..=most).contains(&size.0) {
+            self.value(at, "is out of range", format!("take {range}"));
+        }
+    }
+
+    fn path(&mut self, at: &At<'_>, path: &Path) {
+        if path.as_os_str().is_empty() {
+            self.value(at, "is empty", "write a path; relative ones start at the current directory");
+        }
+    }
+
+    /// No file has two users of which one writes: lines would mix, or a pipeline would read what it wrote.
+    fn file(&mut self, at: &At<'_>, path: &Path, who: &str, writes: bool) {
+        if path.starts_with("/dev") {
+            return;
+        }
+        match self.files.get(&plain(path)) {
+            Some((other, other_writes)) if writes || *other_writes => {
+                let message = format!("{other} and {who} use the same file `{}`", path.display());
+                self.report(at, Code::ConfigConflict, message, "give each a file of its own");
+            }
+            Some(_) => {}
+            None => {
+                self.files.insert(plain(path), (who.to_owned(), writes));
+            }
+        }
+    }
+}
+
+/// `./a//b/../c` is `a/c`.
+fn plain(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(out.components().next_back(), Some(Component::Normal(_))) => {
+                out.pop();
+            }
+            component => out.push(component),
+        }
+    }
+    out
+}

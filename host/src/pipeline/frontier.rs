@@ -1,0 +1,248 @@
+//! The frontier: the newest position that every sink has safely, moved in order and never past a hole.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+
+use crate::{
+    checkpoint::Checkpoint,
+    error::{Code, Fault},
+    plugin::StageChain,
+    position::Position,
+    status::PipelineStatus,
+};
+
+/// What the parts tell the frontier.
+pub(super) enum Event {
+    /// A batch is on its way to the sinks. Told in the order of the batches, before any sink has it.
+    Sent(Sent),
+    /// A sink has a batch safely.
+    Safe {
+        /// Number of the batch.
+        batch: u64,
+    },
+}
+
+/// A batch on its way.
+pub(super) struct Sent {
+    pub(super) batch: u64,
+    pub(super) position: Option<Position>,
+    /// Changes in it, as read.
+    pub(super) changes: u64,
+    /// When the newest of them happened.
+    pub(super) newest: Option<i64>,
+    /// The bytes it holds until it is safe.
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+}
+
+/// How far the pipeline has come, for those who wait for it to be quiet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Progress {
+    /// The source is open.
+    pub(super) open: bool,
+    /// When a change was last read.
+    pub(super) last_change: Instant,
+    /// Changes read.
+    pub(super) read: u64,
+    /// Changes of batches that are safe.
+    pub(super) safe: u64,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { open: false, last_change: Instant::now(), read: 0, safe: 0 }
+    }
+}
+
+/// Ends when no change was read for so long, and all that were read are safe.
+pub(super) async fn quiet(progress: &mut watch::Receiver<Progress>, quiet: Duration) {
+    loop {
+        let now = *progress.borrow_and_update();
+        if now.open && now.read == now.safe {
+            let left = quiet.saturating_sub(now.last_change.elapsed());
+            if left.is_zero() {
+                return;
+            }
+            // Something new starts the wait again; the wait itself is what was asked for.
+            let _ = tokio::time::timeout(left, progress.changed()).await;
+        } else if progress.changed().await.is_err() {
+            // The reader and the frontier are gone: the pipeline ends anyway.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+struct Waiting {
+    sent: Sent,
+    sinks_left: usize,
+}
+
+/// The order of safety, apart from everything that costs time.
+#[derive(Default)]
+struct Order {
+    waiting: VecDeque<Waiting>,
+}
+
+impl Order {
+    fn sent(&mut self, sent: Sent, sinks: usize) {
+        self.waiting.push_back(Waiting { sent, sinks_left: sinks });
+    }
+
+    /// A sink has a batch; returns those that are now safe everywhere, with all before them.
+    fn safe(&mut self, batch: u64) -> Vec<Sent> {
+        let first = self.waiting.front().map_or(0, |waiting| waiting.sent.batch);
+        let at = batch.checked_sub(first).and_then(|at| usize::try_from(at).ok());
+        if let Some(waiting) = at.and_then(|at| self.waiting.get_mut(at)) {
+            waiting.sinks_left = waiting.sinks_left.saturating_sub(1);
+        }
+        self.ready()
+    }
+
+    fn ready(&mut self) -> Vec<Sent> {
+        let mut ready = Vec::new();
+        while self.waiting.front().is_some_and(|waiting| waiting.sinks_left == 0) {
+            ready.extend(self.waiting.pop_front().map(|waiting| waiting.sent));
+        }
+        ready
+    }
+}
+
+/// The task that moves the frontier and writes the checkpoint.
+pub(super) struct Frontier {
+    pipeline: Arc<str>,
+    sinks: usize,
+    checkpoint: Option<(Checkpoint, Duration)>,
+    generations: Option<Arc<StageChain>>,
+    status: PipelineStatus,
+    progress: watch::Sender<Progress>,
+    order: Order,
+    batch: u64,
+    unwritten: Option<Position>,
+}
+
+impl Frontier {
+    pub(super) fn new(
+        pipeline: Arc<str>,
+        sinks: usize,
+        checkpoint: Option<(Checkpoint, Duration)>,
+        generations: Option<Arc<StageChain>>,
+        status: PipelineStatus,
+        progress: watch::Sender<Progress>,
+    ) -> Self {
+        let (order, batch, unwritten) = (Order::default(), 0, None);
+        Self { pipeline, sinks, checkpoint, generations, status, progress, order, batch, unwritten }
+    }
+
+    /// Runs until everybody who could tell it something is gone; then all that is safe is checkpointed.
+    pub(super) async fn run(mut self, mut events: mpsc::UnboundedReceiver<Event>) -> Result<(), Fault> {
+        let interval = self.checkpoint.as_ref().map_or(Duration::from_secs(1), |(_, interval)| *interval);
+        let mut write_at = tokio::time::interval(interval.max(Duration::from_millis(1)));
+        write_at.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(event) => self.take(event),
+                    None => break,
+                },
+                _ = write_at.tick(), if self.unwritten.is_some() => self.write().await?,
+            }
+        }
+        self.write().await
+    }
+
+    fn take(&mut self, event: Event) {
+        let ready = match event {
+            Event::Sent(sent) => {
+                self.order.sent(sent, self.sinks);
+                self.order.ready()
+            }
+            Event::Safe { batch } => self.order.safe(batch),
+        };
+        let metrics = self.status.metrics();
+        for Sent { batch, position, changes, newest, permit } in ready {
+            self.batch = batch;
+            if changes > 0 {
+                metrics.lag.safe(newest);
+            }
+            self.progress.send_modify(|progress| progress.safe += changes);
+            self.status.frontier(batch, position.as_ref());
+            if position.is_some() {
+                self.unwritten = position;
+            }
+            drop(permit);
+        }
+        self.status.set_in_flight(self.order.waiting.len() as u64);
+    }
+
+    async fn write(&mut self) -> Result<(), Fault> {
+        let Some((checkpoint, _)) = &self.checkpoint else {
+            self.unwritten = None;
+            return Ok(());
+        };
+        let Some(position) = self.unwritten.take() else { return Ok(()) };
+        let generations = self.generations.as_ref().map(|chain| chain.current().generations()).unwrap_or_default();
+        let (store, stored, batch) = (checkpoint.clone(), position.clone(), self.batch);
+        let written = tokio::task::spawn_blocking(move || store.store(&stored, batch, generations)).await;
+        let metrics = self.status.metrics();
+        match written.unwrap_or_else(|cause| Err(Fault::fatal(Code::CheckpointWrite, cause.to_string()))) {
+            Ok(()) => {
+                metrics.checkpoint_writes.inc();
+                self.status.checkpointed(&position);
+                Ok(())
+            }
+            Err(fault) => {
+                metrics.checkpoint_failures.inc();
+                tracing::error!(
+                    event = "checkpoint_failed",
+                    pipeline = %self.pipeline,
+                    code = fault.code.as_str(),
+                    "{}", fault.message
+                );
+                Err(fault)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Order, Sent};
+
+    fn sent(batch: u64) -> Sent {
+        Sent { batch, position: None, changes: 1, newest: None, permit: None }
+    }
+
+    fn numbers(ready: Vec<Sent>) -> Vec<u64> {
+        ready.into_iter().map(|sent| sent.batch).collect()
+    }
+
+    #[test]
+    fn a_later_success_never_passes_an_earlier_hole() {
+        let mut order = Order::default();
+        for batch in 1..=3 {
+            order.sent(sent(batch), 2);
+        }
+        // Sink one has everything, sink two only the last two.
+        for batch in 1..=3 {
+            assert_eq!(numbers(order.safe(batch)), Vec::<u64>::new());
+        }
+        assert_eq!(numbers(order.safe(3)), Vec::<u64>::new());
+        assert_eq!(numbers(order.safe(2)), Vec::<u64>::new());
+        assert_eq!(numbers(order.safe(1)), vec![1, 2, 3]);
+    }
+
+    #[test]
+    fn each_batch_needs_every_sink() {
+        let mut order = Order::default();
+        order.sent(sent(1), 2);
+        assert_eq!(numbers(order.safe(1)), Vec::<u64>::new());
+        assert_eq!(numbers(order.safe(1)), vec![1]);
+        order.sent(sent(2), 1);
+        assert_eq!(numbers(order.safe(2)), vec![2]);
+        assert_eq!(numbers(order.safe(2)), Vec::<u64>::new(), "a batch that is gone is not counted again");
+    }
+}

@@ -1,0 +1,207 @@
+//! Reads the source: opens it, joins small reads into batches, and opens it again where it stopped when it fails.
+
+use std::{sync::Arc, time::Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{Budget, frontier::Progress, retry::Backoff};
+use crate::{
+    batch::Batch,
+    checkpoint::Checkpoint,
+    error::{Code, Fault},
+    position::Position,
+    source::{AnySource, BatchLimits, Read, Source as _},
+    status::{PipelineStatus, State},
+};
+
+/// A batch with its share of the pipeline's bytes.
+pub(super) struct Loaded {
+    pub(super) batch: Batch,
+    pub(super) changes: u64,
+    pub(super) newest: Option<i64>,
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+}
+
+pub(super) struct Reader {
+    pub(super) pipeline: Arc<str>,
+    pub(super) source: AnySource,
+    pub(super) limits: BatchLimits,
+    pub(super) checkpoint: Option<Checkpoint>,
+    pub(super) budget: Budget,
+    pub(super) batches: mpsc::Sender<Loaded>,
+    pub(super) progress: watch::Sender<Progress>,
+    pub(super) status: PipelineStatus,
+    pub(super) drain: CancellationToken,
+    pub(super) abort: CancellationToken,
+}
+
+/// Why reading ended.
+enum Ended {
+    /// The source has no more, or the pipeline drains.
+    Done,
+    /// The source failed; what was read is on its way.
+    Failed(Fault),
+}
+
+impl Reader {
+    /// Runs until the source ends, the pipeline drains, or only the operator can help.
+    pub(super) async fn run(mut self) -> Result<(), Fault> {
+        let drain = self.drain.clone();
+        let stored = match self.checkpoint.clone() {
+            Some(checkpoint) => blocking(move || checkpoint.load()).await?,
+            None => None,
+        };
+        let fresh = stored.is_none();
+        let mut at = stored;
+        let mut backoff = Backoff::new();
+        let mut opened_before = false;
+        loop {
+            let opened = tokio::select! {
+                opened = self.source.open(at.as_ref()) => opened,
+                () = drain.cancelled() => return Ok(()),
+            };
+            let failed = match opened {
+                Ok(opening) => {
+                    let position = opening.or_else(|| at.clone());
+                    if fresh && !opened_before {
+                        self.keep_opening(position.clone()).await?;
+                        at = position.clone();
+                    }
+                    self.status.source_opened(position.as_ref());
+                    self.status.opening_stored();
+                    if self.status.state() != State::Draining {
+                        self.status.set_state(State::Running);
+                    }
+                    opened_before = true;
+                    self.progress.send_modify(|progress| {
+                        progress.open = true;
+                        progress.last_change = Instant::now();
+                    });
+                    match self.read(&mut at, &mut backoff).await? {
+                        Ended::Done => return Ok(()),
+                        Ended::Failed(fault) => fault,
+                    }
+                }
+                Err(fault) => fault,
+            };
+            self.status.source_failed(&failed);
+            if !failed.is_transient() {
+                return Err(failed);
+            }
+            self.status.metrics().source_retries.inc();
+            tracing::warn!(
+                event = "source_retry",
+                pipeline = %self.pipeline,
+                code = failed.code.as_str(),
+                "the source is tried again: {}",
+                failed.message
+            );
+            let cancelled = self.drain.clone();
+            if !backoff.wait(&cancelled).await {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Makes the place durable at which a new pipeline begins, before it reads anything: a crash does not move it.
+    async fn keep_opening(&self, position: Option<Position>) -> Result<(), Fault> {
+        if let (Some(checkpoint), Some(position)) = (self.checkpoint.clone(), position) {
+            let kept = position.clone();
+            blocking(move || checkpoint.store(&kept, 0, Vec::new())).await?;
+            self.status.checkpointed(&position);
+        }
+        Ok(())
+    }
+
+    /// Reads until something ends it. What was joined so far is sent in every case.
+    async fn read(&mut self, at: &mut Option<Position>, backoff: &mut Backoff) -> Result<Ended, Fault> {
+        loop {
+            let first = tokio::select! {
+                read = self.source.next() => read,
+                () = self.drain.cancelled() => return Ok(Ended::Done),
+            };
+            let (mut batch, mut ended) = match first {
+                Ok(Read::Batch(batch)) => (batch, None),
+                Ok(Read::End) => return Ok(Ended::Done),
+                Err(fault) => return Ok(Ended::Failed(fault)),
+            };
+            backoff.reset();
+            if batch.changes.is_empty() && batch.unreadable.is_empty() {
+                self.status.metrics().lag.read_nothing();
+            } else {
+                ended = self.fill(&mut batch).await;
+            }
+            if batch.position.is_some() {
+                at.clone_from(&batch.position);
+            }
+            if !self.send(batch).await {
+                return Ok(Ended::Done);
+            }
+            if let Some(ended) = ended {
+                return Ok(ended);
+            }
+        }
+    }
+
+    /// Joins what comes within the linger to a batch that has room.
+    async fn fill(&mut self, batch: &mut Batch) -> Option<Ended> {
+        let deadline = tokio::time::Instant::now() + self.limits.linger;
+        let mut bytes = batch.size();
+        while batch.changes.len() < self.limits.max_events / 2 && bytes < self.limits.max_bytes / 2 {
+            let more = tokio::select! {
+                biased;
+                more = self.source.next() => more,
+                () = tokio::time::sleep_until(deadline) => return None,
+                () = self.drain.cancelled() => return None,
+            };
+            match more {
+                Ok(Read::Batch(mut more)) => {
+                    bytes += more.size();
+                    batch.changes.append(&mut more.changes);
+                    batch.unreadable.append(&mut more.unreadable);
+                    if more.position.is_some() {
+                        batch.position = more.position;
+                    }
+                }
+                Ok(Read::End) => return Some(Ended::Done),
+                Err(fault) => return Some(Ended::Failed(fault)),
+            }
+        }
+        None
+    }
+
+    /// Sends a batch on when there is room for it; false when nobody takes it any more.
+    async fn send(&self, batch: Batch) -> bool {
+        let bytes = batch.size();
+        let (oldest, newest) = (batch.changes.first(), batch.changes.last());
+        let (oldest, newest) = (oldest.and_then(|c| c.happened_at()), newest.and_then(|c| c.happened_at()));
+        let changes = (batch.changes.len() + batch.unreadable.len()) as u64;
+        let metrics = self.status.metrics();
+        if changes > 0 {
+            metrics.events_in.inc_by(changes);
+            metrics.bytes_in.inc_by(bytes as u64);
+            metrics.batches.inc();
+            metrics.lag.read(oldest);
+            self.progress.send_modify(|progress| {
+                progress.read += changes;
+                progress.last_change = Instant::now();
+            });
+        }
+        self.status.source_read(batch.position.as_ref(), newest);
+        let permit = tokio::select! {
+            permit = self.budget.take(bytes) => permit,
+            () = self.abort.cancelled() => return false,
+        };
+        let in_use = i64::from(self.budget.all) - i64::try_from(self.budget.permits.available_permits()).unwrap_or(0);
+        metrics.inflight_bytes.set(in_use.saturating_mul(1024));
+        self.batches.send(Loaded { batch, changes, newest, permit }).await.is_ok()
+    }
+}
+
+/// Runs what touches the disk off the runtime's threads.
+async fn blocking<T: Send + 'static>(run: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
+    tokio::task::spawn_blocking(run)
+        .await
+        .unwrap_or_else(|cause| Err(Fault::fatal(Code::Internal, format!("a task broke: {cause}"))))
+}

@@ -1,0 +1,213 @@
+//! One loaded version of a plugin.
+
+use std::{path::Path, sync::Arc, time::SystemTime};
+
+use sha2::{Digest as _, Sha256};
+use wasmtime::component::{Component, InstancePre, types::ComponentItem};
+
+use super::{
+    PluginEngine,
+    abi::{self, RoleTypes},
+    context::{Context, Identity},
+    instance::Instance,
+    limits::Limits,
+};
+pub use super::abi::{Manifest, Role, Violation};
+use crate::{
+    error::{Code, Fault},
+    telemetry::metrics::Metrics,
+};
+
+/// One version of a plugin, compiled, checked and ready to be instantiated.
+pub struct Generation {
+    /// The name of the plugin: the stem of its file.
+    pub plugin: Arc<str>,
+    /// Counts up with each version that was loaded in this process, from 1.
+    pub number: u64,
+    /// SHA-256 of the file, in hex.
+    pub digest: String,
+    /// What the plugin says of itself.
+    pub manifest: Manifest,
+    /// The roles it has, in the order they are run in.
+    pub roles: Vec<Role>,
+    /// What it imports: its request for capabilities.
+    pub imports: Vec<String>,
+    /// Bytes of the file.
+    pub size: usize,
+    /// When it was loaded.
+    pub loaded_at: SystemTime,
+    pub(super) pre: InstancePre<Context>,
+    pub(super) types: RoleTypes,
+}
+
+impl std::fmt::Debug for Generation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Generation")
+            .field("plugin", &self.plugin)
+            .field("number", &self.number)
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
+    }
+}
+
+/// SHA-256 in hex.
+pub(super) fn digest(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Reads a plugin file.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Fault> {
+    std::fs::read(path).map_err(|cause| {
+        Fault::fatal(Code::PluginUnreadable, format!("plugin file {} cannot be read: {cause}", path.display()))
+    })
+}
+
+impl Generation {
+    /// Compiles a component and checks it against the contract. Takes from milliseconds to seconds of CPU time: never
+    /// called on a thread of the runtime.
+    ///
+    /// # Errors
+    /// When the bytes are no component, it imports what it is not granted, or it does not fit the contract.
+    pub fn load(engine: &PluginEngine, plugin: &str, number: u64, bytes: &[u8]) -> Result<Self, Fault> {
+        let digest = digest(bytes);
+        if !is_component(bytes) {
+            return Err(Fault::fatal(Code::PluginUnreadable, format!("plugin `{plugin}` cannot be loaded: {}", what_it_is(bytes))));
+        }
+        let component = Component::new(&engine.engine, bytes).map_err(|cause| {
+            Fault::fatal(
+                Code::PluginUnreadable,
+                format!("plugin `{plugin}` cannot be loaded: its file is broken or uses a WebAssembly feature that is off: {cause:#}"),
+            )
+        })?;
+        let kind = component.component_type();
+        let imports: Vec<String> = kind
+            .imports(&engine.engine)
+            .filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentInstance(_) | ComponentItem::ComponentFunc(_)))
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        let refused: Vec<&str> = imports.iter().map(String::as_str).filter(|name| !is_linked(name)).collect();
+        if !refused.is_empty() {
+            return Err(Fault::fatal(
+                Code::PluginImport,
+                format!(
+                    "plugin `{plugin}` imports what it is not granted: {}; build it without that, a plugin has the log, metrics and an empty WASI",
+                    refused.join(", ")
+                ),
+            ));
+        }
+        let contract = |cause: String| {
+            Fault::fatal(
+                Code::PluginContract,
+                format!("plugin `{plugin}` does not fit the contract tidegate:plugin@0.1.0: {cause}"),
+            )
+        };
+        let pre = engine.linker.instantiate_pre(&component).map_err(|cause| contract(format!("{cause:#}")))?;
+        let types = RoleTypes::of(&pre).map_err(contract)?;
+        let mut generation = Self {
+            plugin: plugin.into(),
+            number,
+            digest,
+            manifest: Manifest {
+                name: String::new(),
+                version: String::new(),
+                description: String::new(),
+                config_schema: None,
+            },
+            roles: types.list(),
+            imports,
+            size: bytes.len(),
+            loaded_at: SystemTime::now(),
+            pre,
+            types,
+        };
+        generation.manifest = generation.ask_manifest(engine)?;
+        Ok(generation)
+    }
+
+    fn ask_manifest(&self, engine: &PluginEngine) -> Result<Manifest, Fault> {
+        // A place of its own for what it logs and counts: a file that is only looked at leaves no trace in the metrics.
+        let identity = Identity {
+            pipeline: "".into(),
+            plugin: Arc::clone(&self.plugin),
+            generation: self.number,
+            metrics: Metrics::new().plugin(&self.plugin),
+        };
+        let mut instance = Instance::start(engine, self, identity, Limits::default())?;
+        instance.manifest()
+    }
+
+    /// Checks a stage's configuration against the manifest's schema, without starting the plugin.
+    ///
+    /// # Errors
+    /// Names each place of the configuration that does not fit.
+    pub fn check_config(&self, config: &serde_json::Value) -> Result<(), Fault> {
+        let fault = |cause: String| Fault::fatal(Code::PluginConfiguration, format!("plugin `{}`: {cause}", self.plugin));
+        let Some(schema) = &self.manifest.config_schema else {
+            return match config.as_object() {
+                Some(map) if map.is_empty() => Ok(()),
+                _ => Err(fault("it takes no configuration, but the stage has a `config`; remove it".to_owned())),
+            };
+        };
+        let schema: serde_json::Value = serde_json::from_str(schema)
+            .map_err(|cause| fault(format!("the schema of its configuration is no JSON: {cause}; that is for its author to mend")))?;
+        let validator = jsonschema::validator_for(&schema)
+            .map_err(|cause| fault(format!("the schema of its configuration is no JSON Schema: {cause}; that is for its author to mend")))?;
+        let problems: Vec<String> = validator
+            .iter_errors(config)
+            .map(|problem| {
+                let place = problem.instance_path().to_string();
+                let place = if place.is_empty() { "config".to_owned() } else { format!("config{}", place.replace('/', ".")) };
+                format!("{place}: {problem}")
+            })
+            .collect();
+        if problems.is_empty() { Ok(()) } else { Err(fault(format!("its configuration does not fit: {}", problems.join("; ")))) }
+    }
+}
+
+/// Interfaces that are linked for every component.
+fn is_linked(import: &str) -> bool {
+    let name = import.split_once('@').map_or(import, |(name, _)| name);
+    let Some((package, interface)) = name.split_once('/') else { return false };
+    match package {
+        "tidegate:plugin" => matches!(interface, "types" | "log" | "metrics"),
+        "wasi:cli" | "wasi:io" | "wasi:clocks" | "wasi:random" | "wasi:filesystem" => true,
+        _ => false,
+    }
+}
+
+/// The first eight bytes of a component: the magic number, and version 13 of layer 1.
+const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
+
+fn is_component(bytes: &[u8]) -> bool {
+    bytes.starts_with(COMPONENT)
+}
+
+fn what_it_is(bytes: &[u8]) -> String {
+    if bytes.is_empty() {
+        "its file is empty".to_owned()
+    } else if bytes.starts_with(CORE_MODULE) {
+        "its file is a core WebAssembly module; make it a component (`wasm-tools component new`)".to_owned()
+    } else {
+        "its file is no WebAssembly component".to_owned()
+    }
+}
+
+/// What `tidegate plugin inspect` shows: nothing is run but `manifest`.
+///
+/// # Errors
+/// As [`Generation::load`], and when the file cannot be read.
+pub fn inspect(engine: &PluginEngine, path: &Path) -> Result<Generation, Fault> {
+    let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    Generation::load(engine, &name, 0, &read(path)?)
+}
+
+/// Keeps the adapter's functions in one place for [`Instance`].
+pub(super) use abi::{configure as call_configure, manifest as call_manifest};

@@ -1,0 +1,321 @@
+//! What one instance sees of the world: an empty WASI, its limits, and its voice in the log.
+//!
+//! WASI is linked so that components of any toolchain start, but it is empty: no arguments, environment, directories or
+//! sockets; output goes to the log; the clocks stand still; randomness is seeded alike in every instance. The same input
+//! so gives the same output, which is what trying a plugin before it goes live rests on.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use rand::SeedableRng as _;
+use wasmtime::{
+    ResourceLimiter,
+    component::{HasData, Linker, Resource, ResourceTable},
+};
+use wasmtime_wasi::{
+    HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView,
+    cli::{IsTerminal, StdoutStream, WasiCli, WasiCliView as _},
+    clocks::{WasiClocks, WasiClocksCtxView, WasiClocksView as _},
+    filesystem::{WasiFilesystem, WasiFilesystemView as _},
+    p2::{
+        DynPollable, OutputStream, Pollable, StreamResult,
+        bindings::{cli, clocks, filesystem::preopens, random, sync},
+    },
+    random::WasiRandom,
+};
+
+use super::limits::{Limits, Stopwatch};
+use crate::telemetry::metrics::PluginMetrics;
+
+/// Who speaks: for the log and the metrics.
+#[derive(Clone)]
+pub(super) struct Identity {
+    pub(super) pipeline: Arc<str>,
+    pub(super) plugin: Arc<str>,
+    pub(super) generation: u64,
+    pub(super) metrics: PluginMetrics,
+}
+
+/// The data of one store.
+pub(super) struct Context {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    pub(super) guard: Guard,
+    pub(super) stopwatch: Stopwatch,
+    pub(super) voice: Arc<Voice>,
+}
+
+impl Context {
+    pub(super) fn new(identity: Identity, limits: &Limits) -> Self {
+        let voice = Arc::new(Voice::new(identity, limits.log_lines));
+        let mut wasi = WasiCtx::builder();
+        wasi.stdout(LogStream(Arc::clone(&voice), Vec::new()))
+            .stderr(LogStream(Arc::clone(&voice), Vec::new()))
+            .wall_clock(StillClock)
+            .monotonic_clock(StillClock)
+            .secure_random(rand::rngs::StdRng::seed_from_u64(SEED))
+            .insecure_random(rand::rngs::StdRng::seed_from_u64(SEED))
+            .insecure_random_seed(u128::from(SEED))
+            .max_random_size(1 << 20);
+        Self {
+            wasi: wasi.build(),
+            table: ResourceTable::new(),
+            guard: Guard { memory: limits.memory, held: 0, refused: false },
+            stopwatch: Stopwatch::start(limits.budget(1)),
+            voice,
+        }
+    }
+}
+
+const SEED: u64 = 0x7464_6761_7465_3031;
+
+/// Bounds what an instance holds. Memory is counted over all memories of the component.
+pub(super) struct Guard {
+    memory: usize,
+    held: usize,
+    /// Whether a growth was refused since it was last asked.
+    refused: bool,
+}
+
+impl Guard {
+    /// Whether memory was refused since the last call of this function; that is what a later trap is put down to.
+    pub(super) fn take_refused(&mut self) -> bool {
+        std::mem::take(&mut self.refused)
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+}
+
+impl ResourceLimiter for Guard {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let total = self.held.saturating_add(desired.saturating_sub(current));
+        if total > self.memory {
+            self.refused = true;
+            return Ok(false);
+        }
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        self.held = total;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if desired > 1_000_000 {
+            self.refused = true;
+            return Ok(false);
+        }
+        Ok(maximum.is_none_or(|maximum| desired <= maximum))
+    }
+
+    fn instances(&self) -> usize {
+        100
+    }
+
+    fn tables(&self) -> usize {
+        100
+    }
+
+    fn memories(&self) -> usize {
+        20
+    }
+}
+
+/// The plugin's lines in the host's log, so many a second.
+pub(super) struct Voice {
+    pub(super) identity: Identity,
+    lines: u32,
+    window: std::sync::Mutex<(Instant, u32)>,
+}
+
+/// Longest log line of a plugin, in bytes; the rest is cut off.
+const LONGEST_LINE: usize = 8 << 10;
+
+impl Voice {
+    fn new(identity: Identity, lines: u32) -> Self {
+        Self { identity, lines, window: std::sync::Mutex::new((Instant::now(), 0)) }
+    }
+
+    fn may_speak(&self) -> bool {
+        let Ok(mut window) = self.window.lock() else { return false };
+        if window.0.elapsed() >= Duration::from_secs(1) {
+            *window = (Instant::now(), 0);
+        }
+        window.1 = window.1.saturating_add(1);
+        window.1 <= self.lines
+    }
+
+    pub(super) fn say(&self, level: tracing::Level, message: &str) {
+        if !self.may_speak() {
+            self.identity.metrics.log_lines_dropped.inc();
+            return;
+        }
+        let end = message.floor_char_boundary(LONGEST_LINE);
+        let message = message.get(..end).unwrap_or_default();
+        let Identity { pipeline, plugin, generation, .. } = &self.identity;
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(event = "plugin_log", %pipeline, %plugin, generation, "{message}")
+            };
+        }
+        match level {
+            tracing::Level::ERROR => line!(error),
+            tracing::Level::WARN => line!(warn),
+            tracing::Level::INFO => line!(info),
+            tracing::Level::DEBUG => line!(debug),
+            tracing::Level::TRACE => line!(trace),
+        }
+    }
+}
+
+/// Standard output and error of a plugin, line by line into the log.
+#[derive(Clone)]
+struct LogStream(Arc<Voice>, Vec<u8>);
+
+impl LogStream {
+    fn take_lines(&mut self, all: bool) {
+        while let Some(end) = self.1.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.1.drain(..=end).collect();
+            self.0.say(tracing::Level::INFO, String::from_utf8_lossy(&line).trim_end());
+        }
+        if (all && !self.1.is_empty()) || self.1.len() > LONGEST_LINE {
+            self.0.say(tracing::Level::INFO, &String::from_utf8_lossy(&self.1));
+            self.1.clear();
+        }
+    }
+}
+
+impl IsTerminal for LogStream {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for LogStream {
+    fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for LogStream {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for LogStream {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.1.extend_from_slice(&bytes);
+        self.take_lines(false);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        self.take_lines(true);
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(64 << 10)
+    }
+}
+
+/// A clock that stands still.
+struct StillClock;
+
+/// 2024-01-01T00:00:00Z, so that a plugin which checks that time is sane finds it so.
+const STILL: Duration = Duration::from_secs(1_704_067_200);
+
+impl HostWallClock for StillClock {
+    fn resolution(&self) -> Duration {
+        Duration::from_nanos(1)
+    }
+
+    fn now(&self) -> Duration {
+        STILL
+    }
+}
+
+impl HostMonotonicClock for StillClock {
+    fn resolution(&self) -> u64 {
+        1
+    }
+
+    fn now(&self) -> u64 {
+        1
+    }
+}
+
+impl WasiView for Context {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// The monotonic clock as plugins see it. Where the clock stands still a sleep would last for ever, and a sleeping guest
+/// is out of the epoch's reach: whatever is waited for is ready at once.
+struct Sleepless<'a>(WasiClocksCtxView<'a>);
+
+impl clocks::monotonic_clock::Host for Sleepless<'_> {
+    fn now(&mut self) -> wasmtime::Result<u64> {
+        clocks::monotonic_clock::Host::now(&mut self.0)
+    }
+
+    fn resolution(&mut self) -> wasmtime::Result<u64> {
+        clocks::monotonic_clock::Host::resolution(&mut self.0)
+    }
+
+    fn subscribe_instant(&mut self, _when: u64) -> wasmtime::Result<Resource<DynPollable>> {
+        clocks::monotonic_clock::Host::subscribe_duration(&mut self.0, 0)
+    }
+
+    fn subscribe_duration(&mut self, _when: u64) -> wasmtime::Result<Resource<DynPollable>> {
+        clocks::monotonic_clock::Host::subscribe_duration(&mut self.0, 0)
+    }
+}
+
+struct HasSleepless;
+
+impl HasData for HasSleepless {
+    type Data<'a> = Sleepless<'a>;
+}
+
+struct HasIo;
+
+impl HasData for HasIo {
+    type Data<'a> = &'a mut ResourceTable;
+}
+
+/// Links the WASI interfaces that every component may have. Sockets and HTTP are not among them.
+pub(super) fn link_wasi(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
+    type C = Context;
+    sync::io::error::add_to_linker::<C, HasIo>(linker, |c| c.ctx().table)?;
+    sync::io::poll::add_to_linker::<C, HasIo>(linker, |c| c.ctx().table)?;
+    sync::io::streams::add_to_linker::<C, HasIo>(linker, |c| c.ctx().table)?;
+    clocks::wall_clock::add_to_linker::<C, WasiClocks>(linker, C::clocks)?;
+    clocks::monotonic_clock::add_to_linker::<C, HasSleepless>(linker, |c| Sleepless(c.clocks()))?;
+    preopens::add_to_linker::<C, WasiFilesystem>(linker, C::filesystem)?;
+    sync::filesystem::types::add_to_linker::<C, WasiFilesystem>(linker, C::filesystem)?;
+    random::random::add_to_linker::<C, WasiRandom>(linker, wasmtime_wasi::random::WasiRandomView::random)?;
+    random::insecure::add_to_linker::<C, WasiRandom>(linker, wasmtime_wasi::random::WasiRandomView::random)?;
+    random::insecure_seed::add_to_linker::<C, WasiRandom>(linker, wasmtime_wasi::random::WasiRandomView::random)?;
+    cli::exit::add_to_linker::<C, WasiCli>(linker, C::cli)?;
+    cli::environment::add_to_linker::<C, WasiCli>(linker, C::cli)?;
+    cli::stdin::add_to_linker::<C, WasiCli>(linker, C::cli)?;
+    cli::stdout::add_to_linker::<C, WasiCli>(linker, C::cli)?;
+    cli::stderr::add_to_linker::<C, WasiCli>(linker, C::cli)?;
+    cli::terminal_input::add_to_linker::<C, WasiCli>(linker, C::cli)?;
+    cli::terminal_output::add_to_linker::<C, WasiCli>(linker, C::cli)?;
+    cli::terminal_stdin::add_to_linker::<C, WasiCli>(linker, C::cli)?;
+    cli::terminal_stdout::add_to_linker::<C, WasiCli>(linker, C::cli)?;
+    cli::terminal_stderr::add_to_linker::<C, WasiCli>(linker, C::cli)?;
+    Ok(())
+}

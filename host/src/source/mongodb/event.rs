@@ -1,0 +1,301 @@
+//! Events of a change stream, read from the raw reply in one pass and without copying.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bson::spec::ElementType;
+use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{
+    change::{Change, Doc, Headers, Namespace, Operation},
+    format::elements::{Element, Elements, Malformed, kind},
+    position::Position,
+};
+
+/// The first four bytes of a position: which copy of the data it belongs to. Streams alone are of epoch 0.
+const EPOCH: u32 = 0;
+/// The fifth: 0 is for copies, which come before the stream.
+const PHASE_STREAM: u8 = 1;
+
+/// A position is `[copy epoch, 4 bytes, big endian][phase, 1 byte][the resume token's _data, text]`. MongoDB makes the text of
+/// its tokens so that they sort as the events do; so positions sort as bytes.
+pub(super) fn position(token: &str) -> Position {
+    let mut bytes = Vec::with_capacity(5 + token.len());
+    bytes.extend_from_slice(&EPOCH.to_be_bytes());
+    bytes.push(PHASE_STREAM);
+    bytes.extend_from_slice(token.as_bytes());
+    Position::new(bytes)
+}
+
+/// The token of a position; none for bytes this source did not make.
+pub(super) fn token_of(position: &Position) -> Option<&str> {
+    let (head, token) = position.as_bytes().split_at_checked(5)?;
+    (head.last() == Some(&PHASE_STREAM) && !token.is_empty()).then(|| std::str::from_utf8(token).ok()).flatten()
+}
+
+/// The text of a resume token.
+pub(super) fn token_text(token: &[u8]) -> Option<&str> {
+    Elements::of(token).ok()?.find(b"_data").ok()??.as_str()
+}
+
+/// One reply of the server, shared by all changes made from it.
+#[derive(Debug)]
+pub(super) struct Reply {
+    /// All its bytes; documents are slices of them.
+    buffer: Bytes,
+    /// The events, an array document inside the buffer.
+    events: Bytes,
+    /// The post-batch resume token, where the server sent one.
+    pub(super) token: Option<String>,
+}
+
+impl Reply {
+    /// Takes the document of a reply apart.
+    pub(super) fn new(buffer: Bytes) -> Result<Self, Malformed> {
+        let mut events = None;
+        let mut token = None;
+        let cursor = Elements::of(&buffer)?.find(b"cursor")?.ok_or(Malformed("a reply has no cursor"))?;
+        for element in Elements::of(cursor.value)? {
+            let element = element?;
+            match element.name {
+                b"firstBatch" | b"nextBatch" => events = Some(buffer.slice_ref(element.value)),
+                b"postBatchResumeToken" => token = token_text(element.value).map(str::to_owned),
+                _ => {}
+            }
+        }
+        let events = events.ok_or(Malformed("a reply has no batch"))?;
+        Ok(Self { events, token, buffer })
+    }
+
+    /// The events behind the first `skip` bytes of their array, with the offset after each.
+    pub(super) fn events(&self, skip: usize) -> impl Iterator<Item = Result<(&[u8], usize), Malformed>> {
+        // An array is a document: its length, then elements, then the terminator.
+        let end = self.events.len().saturating_sub(1);
+        let mut at = skip.max(4);
+        std::iter::from_fn(move || {
+            let rest = self.events.get(at..end).filter(|rest| !rest.is_empty())?;
+            Some(event_at(rest).map(|(event, length)| {
+                at += length;
+                (event, at)
+            }))
+        })
+    }
+
+    /// The token behind everything in this reply.
+    pub(super) fn last_token(&self) -> Option<String> {
+        self.token.clone().or_else(|| {
+            let (event, _) = self.events(0).last()?.ok()?;
+            token_text(Event::read(event).ok()?.token?).map(str::to_owned)
+        })
+    }
+
+    /// Whether there is no event behind the first `skip` bytes.
+    pub(super) fn is_read(&self, skip: usize) -> bool {
+        skip.max(4) + 1 >= self.events.len()
+    }
+
+    fn doc(&self, bytes: &[u8]) -> Result<Doc, Malformed> {
+        Doc::from_bytes(self.buffer.slice_ref(bytes)).map_err(|_| Malformed("a document is cut off"))
+    }
+}
+
+/// The document in the element at the start, and the length of the whole element.
+fn event_at(rest: &[u8]) -> Result<(&[u8], usize), Malformed> {
+    const CUT: Malformed = Malformed("an event is cut off");
+    let name = rest.iter().skip(1).position(|byte| *byte == 0).ok_or(CUT)?;
+    let start = name + 2;
+    let value = rest.get(start..).ok_or(CUT)?;
+    let length = value.first_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes) as usize).ok_or(CUT)?;
+    if rest.first() != Some(&(ElementType::EmbeddedDocument as u8)) || length < 5 {
+        return Err(Malformed("an event is no document"));
+    }
+    Ok((value.get(..length).ok_or(CUT)?, start + length))
+}
+
+/// The members of an event this source reads.
+#[derive(Default)]
+pub(super) struct Event<'a> {
+    /// The resume token.
+    pub(super) token: Option<&'a [u8]>,
+    /// `insert`, `drop`, ...
+    pub(super) operation: &'a str,
+    pub(super) database: &'a str,
+    pub(super) collection: &'a str,
+    key: Option<&'a [u8]>,
+    document: Option<&'a [u8]>,
+    before: Option<&'a [u8]>,
+    update: Option<&'a [u8]>,
+    cluster_time: Option<u64>,
+    wall_time: Option<i64>,
+}
+
+impl<'a> Event<'a> {
+    /// One pass over the elements.
+    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut event = Self::default();
+        let document = |element: Element<'a>| (element.kind == kind::DOCUMENT).then_some(element.value);
+        for element in Elements::of(bytes)? {
+            let element = element?;
+            match element.name {
+                b"_id" => event.token = document(element),
+                b"operationType" => event.operation = element.as_str().unwrap_or_default(),
+                b"ns" => {
+                    for part in Elements::of(document(element).ok_or(Malformed("`ns` is no document"))?)? {
+                        let part = part?;
+                        match part.name {
+                            b"db" => event.database = part.as_str().unwrap_or_default(),
+                            b"coll" => event.collection = part.as_str().unwrap_or_default(),
+                            _ => {}
+                        }
+                    }
+                }
+                b"documentKey" => event.key = document(element),
+                b"fullDocument" => event.document = document(element),
+                b"fullDocumentBeforeChange" => event.before = document(element),
+                b"updateDescription" => event.update = document(element),
+                b"clusterTime" if element.kind == kind::TIMESTAMP => event.cluster_time = element.as_u64(),
+                b"wallTime" if element.kind == kind::DATE => event.wall_time = element.as_u64().map(u64::cast_signed),
+                _ => {}
+            }
+        }
+        Ok(event)
+    }
+
+    /// What happened to a document; none for events about collections and databases.
+    pub(super) fn document_operation(&self) -> Option<Operation> {
+        match self.operation {
+            "insert" => Some(Operation::Insert),
+            "update" => Some(Operation::Update),
+            "replace" => Some(Operation::Replace),
+            "delete" => Some(Operation::Delete),
+            _ => None,
+        }
+    }
+
+    /// The change, but for its id, which is written to the end of `ids`.
+    pub(super) fn into_change(
+        self,
+        operation: Operation,
+        token: &str,
+        reply: &Reply,
+        names: &mut Names,
+        ids: &mut String,
+    ) -> Result<Change, Malformed> {
+        write_id(ids, self.cluster_time.unwrap_or_default(), xxh3_64(token.as_bytes()));
+        let doc = |bytes: Option<&[u8]>| bytes.map(|bytes| reply.doc(bytes)).transpose();
+        Ok(Change {
+            id: bytestring::ByteString::new(),
+            operation,
+            namespace: names.get(self.database, self.collection),
+            key: doc(self.key)?,
+            document: doc(self.document)?,
+            before: doc(self.before)?,
+            update: doc(self.update)?,
+            cluster_time: self.cluster_time,
+            wall_time: self.wall_time,
+            headers: Headers::default(),
+        })
+    }
+}
+
+/// Length of an id: cluster time and token hash, 16 hexadecimal digits each.
+pub(super) const ID_LENGTH: usize = 33;
+
+fn write_id(out: &mut String, time: u64, token: u64) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let hex = |number: u64| (0..16).rev().map(move |place| (number >> (place * 4)) as usize & 15);
+    let digit = |nibble: usize| char::from(DIGITS.get(nibble).copied().unwrap_or(b'0'));
+    out.extend(hex(time).map(digit));
+    out.push('-');
+    out.extend(hex(token).map(digit));
+}
+
+/// Namespaces, each made once.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    last: Option<Arc<Namespace>>,
+    all: HashMap<String, Arc<Namespace>>,
+    text: String,
+}
+
+impl Names {
+    /// The shared namespace of a collection.
+    pub(super) fn get(&mut self, database: &str, collection: &str) -> Arc<Namespace> {
+        if let Some(last) = &self.last
+            && last.collection() == collection
+            && last.database() == database
+        {
+            return last.clone();
+        }
+        self.text.clear();
+        self.text.extend([database, ".", collection]);
+        let namespace = match self.all.get(&self.text) {
+            Some(namespace) => namespace.clone(),
+            None => {
+                let namespace = Arc::new(Namespace::new(database, collection));
+                self.all.insert(self.text.clone(), namespace.clone());
+                namespace
+            }
+        };
+        self.last = Some(namespace.clone());
+        namespace
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bson::{Timestamp, doc};
+
+    use super::{Event, ID_LENGTH, Names, Reply, position, token_of};
+    use crate::change::Operation;
+
+    #[test]
+    fn positions_sort_as_tokens_do_and_come_back() {
+        let (earlier, later) = (position("8265"), position("8266AB"));
+        assert!(earlier < later);
+        assert_eq!(token_of(&later), Some("8266AB"));
+        assert_eq!(token_of(&crate::position::Position::new(vec![1, 2])), None);
+    }
+
+    #[test]
+    fn a_reply_is_read_without_copying() {
+        let event = |n: i32| {
+            doc! {
+                "_id": { "_data": format!("82{n}") }, "operationType": "insert", "clusterTime": Timestamp { time: 1, increment: n as u32 },
+                "ns": { "db": "d", "coll": "a.b" }, "documentKey": { "_id": n }, "fullDocument": { "_id": n },
+            }
+        };
+        let reply = doc! { "cursor": { "nextBatch": [event(1), event(2)], "id": 7_i64, "postBatchResumeToken": { "_data": "83" } } };
+        let reply = Reply::new(reply.to_vec().unwrap().into()).unwrap();
+        assert_eq!(reply.token.as_deref(), Some("83"));
+        let all: Vec<_> = reply.events(0).collect::<Result<_, _>>().unwrap();
+        assert_eq!(all.len(), 2);
+        assert_eq!(reply.events(all[0].1).count(), 1);
+        assert!(!reply.is_read(all[0].1) && reply.is_read(all[1].1));
+        let (mut names, mut ids) = (Names::default(), String::new());
+        let change =
+            Event::read(all[1].0).unwrap().into_change(Operation::Insert, "822", &reply, &mut names, &mut ids).unwrap();
+        assert_eq!(change.namespace.as_str(), "d.a.b");
+        assert_eq!(change.cluster_time, Some((1 << 32) | 2));
+        assert_eq!(ids.len(), ID_LENGTH);
+        assert!(ids.starts_with("0000000100000002-"));
+        let inside = reply.buffer.as_ptr_range();
+        assert!(inside.contains(&change.document.unwrap().as_bytes().as_ptr()));
+    }
+
+    #[test]
+    fn broken_replies_are_errors() {
+        let reply = doc! { "cursor": { "nextBatch": [{ "_id": { "_data": "82" } }] } }.to_vec().unwrap();
+        for at in 0..reply.len() {
+            for byte in [0, 1, 2, 3, 4, 0x7F, 0xFF] {
+                let mut bad = reply.clone();
+                bad[at] = byte;
+                if let Ok(reply) = Reply::new(bad.into()) {
+                    for event in reply.events(0).flatten() {
+                        let _ = Event::read(event.0);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! What the driver's errors mean: transient or fatal, with a stable code and the way out.
+//!
+//! | error | fault |
+//! |---|---|
+//! | 286, 280, 464 in any phase; 260, 50811, 136, 40576, 40585 when opening | `TG0304`, fatal: the position is gone |
+//! | 40573 | `TG0303`, fatal: a standalone server |
+//! | 13, 18, 8000, and refused log-ins | `TG0302`, fatal |
+//! | 10334 | `TG0305`, fatal: an event beyond 16 MiB |
+//! | no server, network, not primary, recovering, shutting down, interrupted | `TG0301`, transient |
+//! | 2, 9, 14, 40324 and others of parsing when opening; a bad connection string | `TG0307`, fatal |
+//! | a resumable or retryable label, 43 (cursor not found) and all other errors of a running stream | `TG0306`, transient |
+//! | any other error when opening | `TG0306`, fatal |
+//!
+//! A running stream was opened once, so an error nobody knows is more likely to pass than to stay; should it stay,
+//! opening the stream again tells.
+
+use mongodb::error::{Error, ErrorKind};
+
+use crate::error::{Code, Fault};
+
+/// What the source was doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Opening the stream.
+    Opening,
+    /// Reading from it.
+    Reading,
+    /// Looking up documents.
+    LookingUp,
+}
+
+/// The deployment as it may be named in messages: hosts and what is watched, never credentials.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// `host:port`, joined by commas.
+    pub(super) hosts: String,
+    /// `database shop`, `the whole deployment`.
+    pub(super) watched: String,
+    /// How long a server is waited for.
+    pub(super) patience: std::time::Duration,
+    /// A password that must not appear in any message.
+    pub(super) password: Option<String>,
+}
+
+const LOST: [i32; 3] = [286, 280, 464];
+const LOST_WHEN_OPENING: [i32; 5] = [260, 50811, 136, 40576, 40585];
+const DENIED: [i32; 3] = [13, 18, 8000];
+/// Network, not primary, recovering, shutting down, interrupted, and no majority or no read at that time yet.
+const UNREACHABLE: [i32; 18] =
+    [6, 7, 63, 89, 91, 133, 134, 150, 189, 234, 262, 9001, 10107, 11600, 11601, 11602, 13435, 13436];
+/// BadValue, FailedToParse, TypeMismatch, an unknown stage or operator, and what the aggregation parser reports.
+const BAD_PIPELINE: [i32; 9] = [2, 9, 14, 168, 40324, 40415, 40602, 40415, 4_010_900];
+
+/// The fault for an error of the driver.
+pub(super) fn fault(error: &Error, phase: Phase, place: &Place) -> Fault {
+    let told = redacted(&told(error), place.password.as_deref());
+    let (hosts, watched) = (&place.hosts, &place.watched);
+    let code = server_code(error);
+    if let Some(code) = code {
+        if LOST.contains(&code) || (phase == Phase::Opening && LOST_WHEN_OPENING.contains(&code)) {
+            return Fault::fatal(
+                Code::MongoPositionLost,
+                format!(
+                    "the change stream of {watched} at {hosts} cannot go on where it stopped: {told}; changes may be missing. \
+                     Remove the checkpoint of this pipeline to begin with the changes from now on, and bring the targets in \
+                     line by other means; a bigger oplog keeps history longer"
+                ),
+            );
+        }
+        if code == 40573 {
+            return Fault::fatal(
+                Code::MongoStandalone,
+                format!(
+                    "MongoDB at {hosts} is a standalone server, which has no change streams; start mongod with `--replSet rs0`, \
+                     run `rs.initiate()` once in mongosh, and it is a replica set of one member"
+                ),
+            );
+        }
+        if DENIED.contains(&code) {
+            return Fault::fatal(Code::MongoDenied, denied(&told, place));
+        }
+        if code == 10334 {
+            return Fault::fatal(
+                Code::MongoEventTooLarge,
+                format!(
+                    "an event of {watched} at {hosts} is bigger than the 16 MiB MongoDB can send: {told}; add a stage such as \
+                     {{\"$project\": {{\"updateDescription\": 0}}}} to the source's `pipeline` to make events smaller"
+                ),
+            );
+        }
+        if UNREACHABLE.contains(&code) {
+            return Fault::transient(Code::MongoUnreachable, format!("MongoDB at {hosts} cannot answer now: {told}"));
+        }
+        if phase == Phase::Opening && (BAD_PIPELINE.contains(&code) || is_parse_error(code)) {
+            return Fault::fatal(
+                Code::MongoConfiguration,
+                format!("MongoDB at {hosts} does not accept the source's `pipeline`: {told}"),
+            );
+        }
+    }
+    match error.kind.as_ref() {
+        ErrorKind::Authentication { .. } => Fault::fatal(Code::MongoDenied, denied(&told, place)),
+        ErrorKind::InvalidArgument { .. } | ErrorKind::InvalidTlsConfig { .. } => {
+            Fault::fatal(Code::MongoConfiguration, format!("the connection string of MongoDB is not valid: {told}"))
+        }
+        ErrorKind::IncompatibleServer { .. } => Fault::fatal(
+            Code::MongoError,
+            format!("MongoDB at {hosts} is too old for tidegate, which needs 4.4 or later: {told}"),
+        ),
+        ErrorKind::ServerSelection { .. } => Fault::transient(
+            Code::MongoUnreachable,
+            format!(
+                "no MongoDB server at {hosts} could be used within {:?}: {told}; check host, port and replica set name of the \
+                 connection string, and that the server runs",
+                place.patience
+            ),
+        ),
+        ErrorKind::Io(_) | ErrorKind::ConnectionPoolCleared { .. } | ErrorKind::DnsResolve { .. } => {
+            Fault::transient(Code::MongoUnreachable, format!("MongoDB at {hosts} cannot be reached: {told}"))
+        }
+        _ if phase == Phase::Opening && !passing(error) => Fault::fatal(
+            Code::MongoError,
+            format!("the change stream of {watched} at {hosts} cannot be opened: {told}"),
+        ),
+        _ => Fault::transient(Code::MongoError, format!("MongoDB at {hosts} answered with an error: {told}")),
+    }
+}
+
+fn denied(told: &str, place: &Place) -> String {
+    format!(
+        "MongoDB at {} refuses: {told}; check user, password and `authSource`, and grant the user a role with the actions \
+         `find` and `changeStream` on {}: `read` on a database, `readAnyDatabase` for the whole deployment",
+        place.hosts, place.watched
+    )
+}
+
+/// Whether the server or the driver says that trying again may help.
+fn passing(error: &Error) -> bool {
+    ["ResumableChangeStreamError", "RetryableError", "RetryableWriteError", "TransientTransactionError"]
+        .iter()
+        .any(|label| error.contains_label(label))
+        || server_code(error) == Some(43)
+}
+
+/// The aggregation parser numbers its errors from 15947 to 17311, 28646 to 28822 and 40066 to 40602, and with seven digits.
+fn is_parse_error(code: i32) -> bool {
+    matches!(code, 15947..=17311 | 28646..=28822 | 40066..=40572 | 40574..=40602 | 51000..=51999 | 4_000_000..)
+}
+
+fn server_code(error: &Error) -> Option<i32> {
+    match error.kind.as_ref() {
+        ErrorKind::Command(command) => Some(command.code),
+        _ => std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>()).and_then(server_code),
+    }
+}
+
+/// The error in words, without the driver's frame around it.
+fn told(error: &Error) -> String {
+    match error.kind.as_ref() {
+        ErrorKind::Command(command) => {
+            format!("{} ({} {})", command.message.trim_end_matches('.'), command.code, command.code_name)
+        }
+        ErrorKind::Io(cause) => cause.to_string(),
+        ErrorKind::ServerSelection { message, .. } => selection_cause(message),
+        ErrorKind::DnsResolve { message, .. } => format!("the host name cannot be resolved: {message}"),
+        ErrorKind::InvalidArgument { message, .. } | ErrorKind::Authentication { message, .. } => message.clone(),
+        kind => kind.to_string(),
+    }
+}
+
+/// A failed server selection lists the whole topology; what people need is why the servers are not usable.
+fn selection_cause(message: &str) -> String {
+    let mut causes: Vec<&str> = message
+        .split("Error: Kind: ")
+        .skip(1)
+        .filter_map(|rest| rest.split(", labels:").next())
+        .map(str::trim)
+        .collect();
+    causes.sort_unstable();
+    causes.dedup();
+    match causes.is_empty() {
+        false => causes.join("; "),
+        true => message.trim_start_matches("Server selection timeout: ").to_owned(),
+    }
+}
+
+/// The driver repeats parts of the connection string in its messages; the password is none of them.
+pub(super) fn redacted(message: &str, password: Option<&str>) -> String {
+    match password.filter(|password| !password.is_empty()) {
+        Some(password) => message.replace(password, "***"),
+        None => message.to_owned(),
+    }
+}
+
+/// The password as it stands in a connection string.
+pub(super) fn password_of(uri: &str) -> Option<String> {
+    let (_, rest) = uri.split_once("://")?;
+    let (user, _) = rest.rsplit_once('@')?;
+    user.split_once(':').map(|(_, password)| password.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{password_of, redacted, selection_cause};
+
+    #[test]
+    fn passwords_are_found_and_hidden() {
+        assert_eq!(password_of("mongodb://bob:s3c/ret@h:1/db"), Some("s3c/ret".to_owned()));
+        assert_eq!(password_of("mongodb://h:1/db"), None);
+        assert_eq!(redacted("bad `s3cret`", Some("s3cret")), "bad `***`");
+    }
+
+    #[test]
+    fn a_selection_is_told_by_its_causes() {
+        let message = "Server selection timeout: No available servers. Topology: { Type: Unknown, Servers: [ { Address: h:1, \
+                       Type: Unknown, Error: Kind: I/O error: Connection refused (os error 111), labels: {} } ] }";
+        assert_eq!(selection_cause(message), "I/O error: Connection refused (os error 111)");
+        assert_eq!(selection_cause("Server selection timeout: none"), "none");
+    }
+}

@@ -1,0 +1,437 @@
+//! MongoDB change streams.
+//!
+//! One raw-batch cursor for all that is watched; replies of up to ten thousand events are read ahead by a task, two at
+//! most, and cut into batches without copying or decoding documents. Several collections are one cursor on their database
+//! with a `$match`, which is cheaper for the server than a cursor each, and is not invalidated when one is dropped.
+//!
+//! An update comes from the server with its description alone. With `full_document: lookup` the documents of all updates
+//! in a batch are fetched in one `find` for each collection: the state at that time, which may be later than the update, and none
+//! where the document is gone. They are matched by `_id`; on a sharded cluster where `_id` is not unique, the shard key
+//! is not compared.
+
+mod event;
+mod faults;
+mod lookup;
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use bson::{Bson, Document, doc};
+use bytes::Bytes;
+use bytestring::ByteString;
+use futures::StreamExt as _;
+use mongodb::{
+    Client,
+    options::{AggregateOptions, ClientOptions, ReadConcern},
+    raw_batch_cursor::RawBatchCursor,
+};
+use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
+
+use self::{
+    event::{Event, ID_LENGTH, Names, Reply, position, token_of},
+    faults::{Phase, Place, fault, password_of, redacted},
+};
+use crate::{
+    batch::Batch,
+    config::{FullDocument, MongodbSourceConfig},
+    error::{Code, Fault},
+    format::elements::Malformed,
+    position::Position,
+    source::{BatchLimits, Read, Source},
+};
+
+/// Events the server may put into one reply. It answers with fewer as soon as the oplog ends.
+const REPLY_EVENTS: u32 = 10_000;
+/// How long the server waits for a first event before it answers with none.
+const AWAIT: Duration = Duration::from_secs(1);
+/// How long an answer may take on top of that before the connection counts as dead. A server that has to read through
+/// a long oplog for few matching events answers late, so this is generous.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a usable server is looked for, so that a wrong host name is told soon; the pipeline tries again after it.
+const SELECTION: Duration = Duration::from_secs(5);
+/// Least time between two batches that move the position of an idle stream alone.
+const IDLE: Duration = Duration::from_secs(1);
+/// Replies read ahead; each is 16 MiB at most.
+const AHEAD: usize = 2;
+/// How often in a row a stream may be closed by the server without an event before that is an error.
+const CLOSED_IN_A_ROW: u32 = 3;
+
+/// Told of each event that is no change of a document: its kind (`drop`, `rename`, `invalidate`, ...) and namespace.
+pub type OnDdl = Arc<dyn Fn(&str, &str) + Send + Sync>;
+
+/// The source.
+pub struct MongodbSource {
+    config: MongodbSourceConfig,
+    limits: BatchLimits,
+    on_ddl: OnDdl,
+    client: Option<(Client, Place)>,
+    stream: Option<Stream>,
+    names: Names,
+}
+
+/// An open change stream.
+struct Stream {
+    replies: mpsc::Receiver<Result<Reply, Fault>>,
+    reader: JoinHandle<()>,
+    current: Option<Current>,
+    /// Where the last batch ended, and when it was handed out.
+    last: (Option<Position>, Instant),
+}
+
+struct Current {
+    reply: Arc<Reply>,
+    /// Bytes of the event array that are done.
+    offset: usize,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+/// The bytes of a reply, so that documents can be slices of it.
+struct Owner(mongodb::raw_batch_cursor::RawBatch);
+
+impl AsRef<[u8]> for Owner {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_raw_document().as_bytes()
+    }
+}
+
+impl MongodbSource {
+    /// Nothing is connected before [`Source::open`].
+    pub fn new(config: MongodbSourceConfig, limits: BatchLimits, on_ddl: OnDdl) -> Self {
+        Self { config, limits, on_ddl, client: None, stream: None, names: Names::default() }
+    }
+
+    /// What is watched, without secrets: `mongodb shop.[inventory,transactions]`.
+    pub fn describe(config: &MongodbSourceConfig) -> String {
+        match (&config.database, &*config.collections) {
+            (None, _) => "mongodb *".to_owned(),
+            (Some(database), []) => format!("mongodb {database}.*"),
+            (Some(database), collections) => format!("mongodb {database}.[{}]", collections.join(",")),
+        }
+    }
+
+    fn watched(&self) -> String {
+        match &self.config.database {
+            None => "the whole deployment".to_owned(),
+            Some(database) => format!("database {database}"),
+        }
+    }
+
+    /// The client, made at the first opening: it keeps its connections over later ones.
+    async fn client(&mut self) -> Result<(Client, Place), Fault> {
+        if let Some(client) = &self.client {
+            return Ok(client.clone());
+        }
+        let uri = self.config.uri.reveal();
+        let password = password_of(uri);
+        let mut place =
+            Place { hosts: "the configured host".to_owned(), watched: self.watched(), patience: SELECTION, password };
+        let bad = |error: &mongodb::error::Error, place: &Place| fault(error, Phase::Opening, place);
+        let mut options = ClientOptions::parse(uri).await.map_err(|error| bad(&error, &place))?;
+        place.hosts = options.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        options.app_name.get_or_insert_with(|| "tidegate".to_owned());
+        options.server_selection_timeout.get_or_insert(SELECTION);
+        options.connect_timeout.get_or_insert(SELECTION);
+        place.patience = options.server_selection_timeout.unwrap_or(SELECTION);
+        let client = Client::with_options(options).map_err(|error| bad(&error, &place))?;
+        self.client = Some((client.clone(), place.clone()));
+        Ok((client, place))
+    }
+
+    /// The stages after `$changeStream`: the collections, then the operator's own.
+    fn stages(&self, place: &Place) -> Result<Vec<Document>, Fault> {
+        let mut stages = Vec::new();
+        if !self.config.collections.is_empty() {
+            stages.push(doc! { "$match": { "$or": [
+                { "ns.coll": { "$in": self.config.collections.clone() } },
+                { "operationType": { "$in": ["invalidate", "dropDatabase"] } },
+            ] } });
+        }
+        for (index, stage) in self.config.pipeline.iter().enumerate() {
+            match Bson::try_from(stage.clone()) {
+                Ok(Bson::Document(stage)) => stages.push(stage),
+                Ok(_) => {
+                    let message =
+                        format!("stage {} of the source's `pipeline` is no map such as {{$match: ...}}", index + 1);
+                    return Err(Fault::fatal(Code::MongoConfiguration, message));
+                }
+                Err(cause) => {
+                    let cause = redacted(&cause.to_string(), place.password.as_deref());
+                    let message =
+                        format!("stage {} of the source's `pipeline` is no Extended JSON: {cause}", index + 1);
+                    return Err(Fault::fatal(Code::MongoConfiguration, message));
+                }
+            }
+        }
+        Ok(stages)
+    }
+
+    /// Cuts one batch off the current reply, or says that there is nothing to hand out yet.
+    async fn cut(&mut self) -> Result<Option<Batch>, Fault> {
+        let Some((client, place)) = &self.client else { return Err(not_open()) };
+        let Some(stream) = &mut self.stream else { return Err(not_open()) };
+        let Some(Current { reply, offset }) = &stream.current else { return Ok(None) };
+        let reply = reply.clone();
+        let mut offset = *offset;
+        let malformed = |cause: Malformed| {
+            Fault::transient(
+                Code::MongoError,
+                format!("an answer of MongoDB at {} cannot be read: {cause}", place.hosts),
+            )
+        };
+        let mut batch = Batch::default();
+        let (mut ids, mut size, mut last_token) = (String::new(), 0, None);
+        let mut ddl = Vec::new();
+        for event in reply.events(offset) {
+            let (bytes, next) = event.map_err(malformed)?;
+            let event = Event::read(bytes).map_err(malformed)?;
+            let token = event.token.and_then(event::token_text).ok_or_else(|| no_token(place))?;
+            match event.document_operation() {
+                Some(_) if event.database.is_empty() || event.collection.is_empty() => return Err(projected(place)),
+                Some(operation) => {
+                    if batch.changes.len() >= self.limits.max_events {
+                        break;
+                    }
+                    let id_start = ids.len();
+                    let change =
+                        event.into_change(operation, token, &reply, &mut self.names, &mut ids).map_err(malformed)?;
+                    let grown = size + change.size();
+                    if !batch.changes.is_empty() && grown > self.limits.max_bytes {
+                        ids.truncate(id_start);
+                        break;
+                    }
+                    size = grown;
+                    batch.changes.push(change);
+                }
+                None if event.operation.is_empty() => return Err(projected(place)),
+                None => ddl.push((event.operation.to_owned(), format!("{}.{}", event.database, event.collection))),
+            }
+            last_token = Some(token);
+            offset = next;
+        }
+        let at_end = reply.is_read(offset);
+        let token = if at_end { reply.token.as_deref().or(last_token) } else { last_token };
+        batch.position = token.map(position);
+        let ids = ByteString::from(ids);
+        for (index, change) in batch.changes.iter_mut().enumerate() {
+            if let Some(id) = ids.get(index * ID_LENGTH..(index + 1) * ID_LENGTH) {
+                change.id = ids.slice_ref(id);
+            }
+        }
+        if self.config.full_document == FullDocument::Lookup {
+            lookup::attach(&mut batch.changes, client).await.map_err(|error| fault(&error, Phase::LookingUp, place))?;
+        }
+        // From here on nothing waits: a cancelled call before this point cuts the same batch again.
+        for (kind, namespace) in ddl {
+            let namespace = namespace.trim_end_matches('.');
+            if matches!(&*kind, "drop" | "rename" | "dropDatabase" | "invalidate") {
+                tracing::warn!(event = "source_ddl", kind, ns = namespace, "not a change of a document: passed over");
+            } else {
+                tracing::info!(event = "source_ddl", kind, ns = namespace, "not a change of a document: passed over");
+            }
+            (self.on_ddl)(&kind, namespace);
+        }
+        stream.current = (!at_end).then_some(Current { reply, offset });
+        let (last_position, last_time) = &stream.last;
+        let moved = batch.position.is_some() && batch.position != *last_position;
+        if batch.changes.is_empty() && !(moved && last_time.elapsed() >= IDLE) {
+            return Ok(None);
+        }
+        stream.last = (batch.position.clone().or_else(|| last_position.clone()), Instant::now());
+        Ok(Some(batch))
+    }
+}
+
+impl Source for MongodbSource {
+    async fn open(&mut self, from: Option<&Position>) -> Result<Option<Position>, Fault> {
+        self.stream = None;
+        let (client, place) = self.client().await?;
+        let stages = self.stages(&place)?;
+        let after = match from {
+            None => None,
+            Some(position) => Some(token_of(position).map(str::to_owned).ok_or_else(|| {
+                Fault::fatal(
+                    Code::CheckpointUnreadable,
+                    "the stored position is none of a MongoDB change stream; remove the checkpoint of this pipeline to begin \
+                     with the changes from now on",
+                )
+            })?),
+        };
+        let opener = Opener { client, database: self.config.database.clone(), stages, place };
+        let mut cursor = opener.open(after.as_deref()).await?;
+        let first = opener.next(&mut cursor, Phase::Opening).await?;
+        let Some(first) = first else {
+            return Err(Fault::transient(
+                Code::MongoError,
+                format!("MongoDB at {} closed the change stream as soon as it was opened", opener.place.hosts),
+            ));
+        };
+        let start = match (&after, first.is_read(0), &first.token) {
+            // With events in it, the post-batch token is behind them: the position is still where it was asked for.
+            (Some(after), false, _) => Some(position(after)),
+            (_, true, Some(token)) => Some(position(token)),
+            (Some(after), true, None) => Some(position(after)),
+            // A new stream whose first reply has events already, or a server that sends no token: none is known yet.
+            (None, ..) => None,
+        };
+        let (hosts, watched) = (&opener.place.hosts, &opener.place.watched);
+        if from.is_some() {
+            tracing::info!(event = "source_opened", hosts, watched, "the change stream goes on where it stopped");
+        } else {
+            tracing::info!(
+                event = "source_opened",
+                hosts,
+                watched,
+                "the change stream begins now: documents that exist already are not sent, changes from now on are"
+            );
+        }
+        let (sender, replies) = mpsc::channel(AHEAD);
+        let current = Some(Current { reply: Arc::new(first), offset: 0 });
+        let resume = start.as_ref().and_then(token_of).map(str::to_owned);
+        let reader = tokio::spawn(read_ahead(opener, cursor, resume, sender));
+        self.stream = Some(Stream { replies, reader, current, last: (start.clone(), Instant::now()) });
+        Ok(start)
+    }
+
+    async fn next(&mut self) -> Result<Read, Fault> {
+        loop {
+            if let Some(batch) = self.cut().await? {
+                return Ok(Read::Batch(batch));
+            }
+            let Some(stream) = &mut self.stream else { return Err(not_open()) };
+            if stream.current.is_none() {
+                match stream.replies.recv().await {
+                    Some(Ok(reply)) => stream.current = Some(Current { reply: Arc::new(reply), offset: 0 }),
+                    Some(Err(fault)) => return Err(fault),
+                    None => return Err(not_open()),
+                }
+            }
+        }
+    }
+}
+
+/// Polls the cursor, so that the server works on the next reply while this one is processed.
+async fn read_ahead(
+    opener: Opener,
+    mut cursor: RawBatchCursor,
+    mut resume: Option<String>,
+    sender: mpsc::Sender<Result<Reply, Fault>>,
+) {
+    let mut closed = 0;
+    loop {
+        let reply = match opener.next(&mut cursor, Phase::Reading).await {
+            Ok(Some(reply)) => {
+                closed = 0;
+                resume = reply.last_token().or(resume);
+                Ok(reply)
+            }
+            // The server closes a stream after `invalidate`; it goes on behind that event.
+            Ok(None) => {
+                closed += 1;
+                let reopened = match resume.as_deref().filter(|_| closed <= CLOSED_IN_A_ROW) {
+                    Some(after) => opener.open(Some(after)).await,
+                    None => Err(Fault::transient(
+                        Code::MongoError,
+                        format!("MongoDB at {} closes the change stream again and again", opener.place.hosts),
+                    )),
+                };
+                match reopened {
+                    Ok(reopened) => {
+                        cursor = reopened;
+                        continue;
+                    }
+                    Err(fault) => Err(fault),
+                }
+            }
+            Err(fault) => Err(fault),
+        };
+        let ended = reply.is_err();
+        if sender.send(reply).await.is_err() || ended {
+            return;
+        }
+    }
+}
+
+/// What it takes to open the stream, and to open it again.
+struct Opener {
+    client: Client,
+    database: Option<String>,
+    stages: Vec<Document>,
+    place: Place,
+}
+
+impl Opener {
+    async fn open(&self, after: Option<&str>) -> Result<RawBatchCursor, Fault> {
+        let mut change_stream = Document::new();
+        if let Some(token) = after {
+            // `startAfter` works behind an `invalidate` too, where `resumeAfter` does not.
+            change_stream.insert("startAfter", doc! { "_data": token });
+        }
+        if self.database.is_none() {
+            change_stream.insert("allChangesForCluster", true);
+        }
+        let stages = std::iter::once(doc! { "$changeStream": change_stream }).chain(self.stages.iter().cloned());
+        let mut options = AggregateOptions::default();
+        options.batch_size = Some(REPLY_EVENTS);
+        options.max_await_time = Some(AWAIT);
+        options.read_concern = Some(ReadConcern::majority());
+        let database = self.client.database(self.database.as_deref().unwrap_or("admin"));
+        let opening = pin!(database.aggregate(stages).with_options(options).batch());
+        match tokio::time::timeout(PATIENCE, opening).await {
+            Ok(opened) => opened.map_err(|error| fault(&error, Phase::Opening, &self.place)),
+            Err(_) => Err(self.silent()),
+        }
+    }
+
+    /// The next reply; none when the server closed the stream.
+    async fn next(&self, cursor: &mut RawBatchCursor, phase: Phase) -> Result<Option<Reply>, Fault> {
+        match tokio::time::timeout(AWAIT + PATIENCE, cursor.next()).await {
+            Ok(Some(Ok(batch))) => Reply::new(Bytes::from_owner(Owner(batch))).map(Some).map_err(|cause| {
+                Fault::transient(
+                    Code::MongoError,
+                    format!("an answer of MongoDB at {} cannot be read: {cause}", self.place.hosts),
+                )
+            }),
+            Ok(Some(Err(error))) => Err(fault(&error, phase, &self.place)),
+            Ok(None) => Ok(None),
+            Err(_) => Err(self.silent()),
+        }
+    }
+
+    fn silent(&self) -> Fault {
+        let (hosts, patience) = (&self.place.hosts, AWAIT + PATIENCE);
+        Fault::transient(Code::MongoUnreachable, format!("MongoDB at {hosts} did not answer within {patience:?}"))
+    }
+}
+
+fn not_open() -> Fault {
+    Fault::transient(Code::MongoError, "the change stream is not open")
+}
+
+fn no_token(place: &Place) -> Fault {
+    Fault::fatal(
+        Code::MongoError,
+        format!(
+            "MongoDB at {} sends events without a resume token of the known form ({{_data: text}}), so no position can be kept; \
+             if the source's `pipeline` changes `_id`, take that out",
+            place.hosts
+        ),
+    )
+}
+
+fn projected(place: &Place) -> Fault {
+    Fault::fatal(
+        Code::MongoConfiguration,
+        format!(
+            "events from MongoDB at {} have no `operationType` or `ns`: the source's `pipeline` takes them out; let it keep \
+             `_id`, `operationType`, `ns`, `documentKey` and `clusterTime`",
+            place.hosts
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests;
