@@ -9,12 +9,13 @@ use bson::{
 use clap::Args;
 use futures::TryStreamExt as _;
 use mongodb::raw_batch_cursor::RawBatch;
-use tidegate::format::json::{Style, write_value};
+use tidegate::format::json::{Style, write_document};
 use tokio::sync::mpsc;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::servers;
 
-/// The best of the batch sizes that were tried (docs/decisions/0001 has the machine).
+/// Larger is quicker up to here: mongod spends the same on each reply.
 const READ_BATCH: u32 = 10_000;
 /// Entries in one pipeline.
 const WRITE_BATCH: usize = 1_000;
@@ -60,8 +61,8 @@ pub(crate) async fn run(task: Task) -> Result<()> {
         };
         let mut pipeline = redis::pipe();
         for event in batch.doc_slices()? {
-            let event = event?.as_document().context("an event is not a document")?.to_owned();
-            add(&mut pipeline, &task.stream, &event)?;
+            let event = event?.as_document().context("an event is not a document")?;
+            add(&mut pipeline, &task.stream, event)?;
             left = left.saturating_sub(1);
             if pipeline.len() == WRITE_BATCH {
                 pipeline.query_async::<()>(&mut redis).await?;
@@ -78,16 +79,19 @@ pub(crate) async fn run(task: Task) -> Result<()> {
 
 /// The fields of a stream entry, as tidegate writes them.
 fn add(pipeline: &mut redis::Pipeline, stream: &str, event: &RawDocument) -> Result<()> {
-    let (mut id, mut operation, mut namespace) = ("", "", String::new());
+    let (mut token, mut time, mut operation, mut namespace) = ("", 0, "", String::new());
     let (mut key, mut document) = (Vec::with_capacity(64), Vec::with_capacity(512));
     for element in event {
         let (name, value) = element?;
         match (name.as_str(), value) {
-            ("_id", RawBsonRef::Document(token)) => id = token.get_str("_data")?,
+            ("_id", RawBsonRef::Document(id)) => token = id.get_str("_data")?,
+            ("clusterTime", RawBsonRef::Timestamp(at)) => time = u64::from(at.time) << 32 | u64::from(at.increment),
             ("operationType", RawBsonRef::String(text)) => operation = text,
             ("ns", RawBsonRef::Document(ns)) => namespace = format!("{}.{}", ns.get_str("db")?, ns.get_str("coll")?),
-            ("documentKey", value) => write_value(&mut key, value, Style::Plain),
-            ("fullDocument", value) => write_value(&mut document, value, Style::Plain),
+            ("documentKey", RawBsonRef::Document(found)) => write_document(&mut key, found.as_bytes(), Style::Plain)?,
+            ("fullDocument", RawBsonRef::Document(found)) => {
+                write_document(&mut document, found.as_bytes(), Style::Plain)?;
+            }
             _ => {}
         }
     }
@@ -96,7 +100,7 @@ fn add(pipeline: &mut redis::Pipeline, stream: &str, event: &RawDocument) -> Res
         .arg(stream)
         .arg("*")
         .arg("id")
-        .arg(id)
+        .arg(format!("{time:016x}-{:016x}", xxh3_64(token.as_bytes())))
         .arg("op")
         .arg(operation)
         .arg("ns")

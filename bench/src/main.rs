@@ -16,6 +16,7 @@ mod servers;
 use std::{
     io::Write as _,
     path::{Path, PathBuf},
+    process::ExitCode,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -58,11 +59,18 @@ enum Role {
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
+async fn main() -> ExitCode {
     let options = Options::parse();
-    match options.role {
+    let result = match options.role {
         Some(Role::Bare(task)) => bare::run(task).await,
         None => bench(options).await,
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
     }
 }
 

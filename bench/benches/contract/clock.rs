@@ -3,22 +3,22 @@
 
 use std::time::Duration;
 
-use cpu_time::ThreadTime;
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
+use rustix::time::{ClockId, clock_gettime};
 
 /// Criterion's own formatting, with another clock.
 pub(crate) struct ThreadCpu;
 
 impl Measurement for ThreadCpu {
-    type Intermediate = ThreadTime;
+    type Intermediate = Duration;
     type Value = Duration;
 
-    fn start(&self) -> ThreadTime {
-        ThreadTime::now()
+    fn start(&self) -> Duration {
+        spent()
     }
 
-    fn end(&self, start: ThreadTime) -> Duration {
-        start.elapsed()
+    fn end(&self, start: Duration) -> Duration {
+        spent().saturating_sub(start)
     }
 
     fn add(&self, a: &Duration, b: &Duration) -> Duration {
@@ -36,4 +36,9 @@ impl Measurement for ThreadCpu {
     fn formatter(&self) -> &dyn ValueFormatter {
         WallTime.formatter()
     }
+}
+
+/// CPU time of this thread since it began.
+fn spent() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
