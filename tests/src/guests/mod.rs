@@ -360,11 +360,14 @@ mod tests {
             }
         }
         for deed in [Deed::SpanOutside, Deed::InvalidText, Deed::InvalidDocument, Deed::CorruptDocument, Deed::Fail] {
-            Guest::new(Role::Migrator).when_marked(deed).component();
+            let _ = Guest::new(Role::Migrator).when_marked(deed).component();
         }
-        Guest::new(Role::Validator).when_marked(Deed::Reject(10)).refuses("no").config_schema("{}").component();
-        Guest::new(Role::Router).when_marked(Deed::UnknownSink).in_start(Deed::Trap).component();
-        Guest::with_roles(&[Role::Migrator, Role::Router]).in_manifest(Deed::Trap).in_configure(Deed::Trap).component();
+        let _ = Guest::new(Role::Validator).when_marked(Deed::Reject(10)).refuses("no").config_schema("{}").component();
+        let _ = Guest::new(Role::Router).when_marked(Deed::UnknownSink).in_start(Deed::Trap).component();
+        let _ = Guest::with_roles(&[Role::Migrator, Role::Router])
+            .in_manifest(Deed::Trap)
+            .in_configure(Deed::Trap)
+            .component();
         let foreign = Guest::new(Role::Validator).imports("wasi:sockets/tcp@0.2.0").component();
         let name = b"wasi:sockets/tcp@0.2.0";
         assert!(foreign.windows(name.len()).any(|window| window == name), "the import was left out");

@@ -338,12 +338,12 @@ pub(in crate::plugin) enum CallError {
 }
 
 /// Calls one role with some changes, and reads what it made of each.
-pub(in crate::plugin) fn call<'a>(
+pub(in crate::plugin) fn call(
     roles: &Roles,
     role: Role,
     store: &mut Store<Context>,
     buffers: &mut Call,
-    changes: &[&'a Change],
+    changes: &[&Change],
     sinks: &[String],
     output_limit: usize,
 ) -> Result<Vec<Outcome>, CallError> {

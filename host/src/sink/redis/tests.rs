@@ -58,7 +58,8 @@ async fn connection(server: &Server) -> redis::aio::MultiplexedConnection {
 }
 
 async fn entries(server: &Server, stream: &str) -> Vec<Vec<(String, Vec<u8>)>> {
-    let reply: Vec<(String, Vec<(String, Vec<u8>)>)> =
+    type Entries = Vec<(String, Vec<(String, Vec<u8>)>)>;
+    let reply: Entries =
         redis::cmd("XRANGE").arg(stream).arg("-").arg("+").query_async(&mut connection(server).await).await.unwrap();
     reply.into_iter().map(|(_, fields)| fields).collect()
 }

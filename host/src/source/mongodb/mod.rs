@@ -1,8 +1,9 @@
 //! MongoDB change streams.
 //!
 //! One raw-batch cursor for all that is watched; replies of up to ten thousand events are read ahead by a task, two at
-//! most, and cut into batches without copying or decoding documents. Several collections are one cursor on their database
-//! with a `$match`, which is cheaper for the server than a cursor each, and is not invalidated when one is dropped.
+//! most, and cut into batches without copying or decoding documents. One collection is a stream of its own, opened again when
+//! the collection goes. Several are one cursor on their database with a `$match`, which is cheaper for the server than a
+//! cursor each.
 //!
 //! An update comes from the server with its description alone. With `full_document: lookup` the documents of all updates
 //! in a batch are fetched in one `find` for each collection: the state at that time, which may be later than the update, and none
@@ -149,7 +150,7 @@ impl MongodbSource {
     /// The stages after `$changeStream`: the collections, then the operator's own.
     fn stages(&self, place: &Place) -> Result<Vec<Document>, Fault> {
         let mut stages = Vec::new();
-        if !self.config.collections.is_empty() {
+        if self.config.collections.len() > 1 {
             stages.push(doc! { "$match": { "$or": [
                 { "ns.coll": { "$in": self.config.collections.clone() } },
                 { "operationType": { "$in": ["invalidate", "dropDatabase"] } },
@@ -265,7 +266,11 @@ impl Source for MongodbSource {
                 )
             })?),
         };
-        let opener = Opener { client, database: self.config.database.clone(), stages, place };
+        let collection = match self.config.collections.as_slice() {
+            [one] => Some(one.clone()),
+            _ => None,
+        };
+        let opener = Opener { client, database: self.config.database.clone(), collection, stages, place };
         let mut cursor = opener.open(after.as_deref()).await?;
         let phase = if after.is_some() { Phase::Resuming } else { Phase::Opening };
         let first = opener.next(&mut cursor, phase).await?;
@@ -365,6 +370,9 @@ async fn read_ahead(
 struct Opener {
     client: Client,
     database: Option<String>,
+    /// The one collection that is watched: the server then need not match each event of the database, which costs it a
+    /// quarter more CPU time. It ends such a stream with `invalidate` when the collection goes, and it is opened again.
+    collection: Option<String>,
     stages: Vec<Document>,
     place: Place,
 }
@@ -385,7 +393,14 @@ impl Opener {
         options.max_await_time = Some(AWAIT);
         options.read_concern = Some(ReadConcern::majority());
         let database = self.client.database(self.database.as_deref().unwrap_or("admin"));
-        let opening = pin!(database.aggregate(stages).with_options(options).batch());
+        let opening = pin!(async {
+            match &self.collection {
+                Some(name) => {
+                    database.collection::<Document>(name).aggregate(stages).with_options(options).batch().await
+                }
+                None => database.aggregate(stages).with_options(options).batch().await,
+            }
+        });
         match tokio::time::timeout(PATIENCE, opening).await {
             Ok(opened) => opened.map_err(|error| {
                 let phase = if after.is_some() { Phase::Resuming } else { Phase::Opening };
