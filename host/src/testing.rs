@@ -23,7 +23,7 @@ impl Server {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .unwrap_or_else(|cause| panic!("{program} cannot be started: {cause}"));
+            .unwrap_or_else(|cause| panic!("{program} cannot be started: {cause}; run the tests through ./dev test"));
         let server = Self { child, port, _folder: folder };
         until("the server listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
         server
@@ -42,9 +42,9 @@ impl Server {
         })
     }
 
-    /// `mongod`, from the variable `MONGOD` or the path; a replica set of one member unless `standalone`.
+    /// `mongod`, from the variable `TIDEGATE_MONGOD`, which `./dev` sets, or the path; a replica set of one member unless `standalone`.
     pub(crate) async fn mongod(standalone: bool) -> (Self, mongodb::Client) {
-        let program = std::env::var("MONGOD").unwrap_or_else(|_| "mongod".to_owned());
+        let program = std::env::var("TIDEGATE_MONGOD").unwrap_or_else(|_| "mongod".to_owned());
         let server = Self::start(&program, free_port(), |port, folder| {
             let mut own = vec!["--port".into(), port.to_string(), "--dbpath".into(), folder.into()];
             own.extend(["--bind_ip", "127.0.0.1", "--wiredTigerCacheSizeGB", "0.25"].map(String::from));
