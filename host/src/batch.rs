@@ -7,20 +7,28 @@ use smallvec::SmallVec;
 
 use crate::{
     change::{Change, Headers},
-    position::Position,
+    position::{Position, WHOLE},
 };
 
 /// Changes as a source read them, in source order, and the position after the last of them.
 ///
 /// A batch without changes moves the position alone: that is how an idle stream stays fresh.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Batch {
     /// In source order.
     pub changes: Vec<Change>,
+    /// The partition of the source that all of them are of.
+    pub partition: ByteString,
     /// Where the source goes on after this batch; none for a source that cannot be opened in the middle (stdin).
     pub position: Option<Position>,
     /// Lines or events the source could not read as a change: they go to the dead letter as they are.
     pub unreadable: Vec<Unreadable>,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { changes: Vec::new(), partition: ByteString::from_static(WHOLE), position: None, unreadable: Vec::new() }
+    }
 }
 
 impl Batch {
@@ -81,6 +89,8 @@ pub struct Outbound {
     pub number: u64,
     /// In source order.
     pub changes: Vec<Routed>,
+    /// As in [`Batch`].
+    pub partition: ByteString,
     /// As in [`Batch`].
     pub position: Option<Position>,
 }

@@ -11,6 +11,8 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use smallvec::SmallVec;
 
+use crate::position::Position;
+
 /// A BSON document as bytes, of which length and terminator were checked; the elements are checked when they are read.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Doc(Bytes);
@@ -233,6 +235,9 @@ pub struct Change {
     pub wall_time: Option<i64>,
     /// What is known beside the document.
     pub headers: Headers,
+    /// Where the source stands behind this change, in the partition of its batch; none for a source without positions. What a stage
+    /// made of a change has its position.
+    pub position: Option<Position>,
 }
 
 impl Change {

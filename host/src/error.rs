@@ -9,6 +9,8 @@ pub enum Severity {
     Transient,
     /// Only the operator can help: the pipeline stops, and says so.
     Fatal,
+    /// The pipeline goes back to the stored positions and reads from there.
+    Rewind,
 }
 
 /// A failure of a source, a sink, a store or a plugin host, told apart by how it is to be handled.
@@ -31,6 +33,11 @@ impl Fault {
     /// Only the operator can help.
     pub fn fatal(code: Code, message: impl Into<String>) -> Self {
         Self { severity: Severity::Fatal, code, message: message.into() }
+    }
+
+    /// What was written is not there any more: the pipeline goes back to what is stored.
+    pub fn rewind(code: Code, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Rewind, code, message: message.into() }
     }
 
     /// Whether trying again may help.
@@ -119,6 +126,8 @@ codes! {
     MongoError = "TG0306";
     /// The connection string or the filter pipeline is not valid.
     MongoConfiguration = "TG0307";
+    /// MongoDB cannot write data and position in one transaction.
+    MongoNoTransactions = "TG0308";
     /// Redis cannot be reached.
     RedisUnreachable = "TG0401";
     /// Redis refused the credentials or a right is missing.
@@ -141,10 +150,20 @@ codes! {
     StateLocked = "TG0603";
     /// A dead letter cannot be written.
     DeadLetterWrite = "TG0604";
+    /// A pipeline is run by another host.
+    PipelineHeld = "TG0611";
+    /// Another host took the pipeline over.
+    Fenced = "TG0612";
+    /// A pipeline that ran before finds no checkpoint.
+    CheckpointMissing = "TG0613";
+    /// The stored position is older than what was confirmed.
+    PositionBehind = "TG0614";
     /// The admin address cannot be listened at.
     AdminListen = "TG0701";
     /// The drain ran out of time.
     ShutdownTimeout = "TG0702";
+    /// A host or pipeline that was asked for does not run.
+    NotRunning = "TG0703";
     /// Something broke that never should: a defect of tidegate.
     Internal = "TG0901";
 }

@@ -1,17 +1,22 @@
 //! A host: everything that one process runs, put together from a configuration.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    sync::Arc,
+};
 
-use tokio::task::JoinSet;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+};
 
 use crate::{
-    checkpoint::Checkpoint,
-    config::{CheckpointConfig, Config, PipelineConfig, SinkConfig},
-    dead_letter::DeadLetterWriter,
+    checkpoint::Store,
+    config::{Config, PipelineConfig, SinkConfig},
     error::{Code, Fault},
-    pipeline::{Pipeline, Stop},
+    pipeline::{Mode, Pipeline, Stop},
     plugin::{Generation, PluginEngine, PluginHost, PluginObserver, limits::Limits, stage::StageSpec},
-    sink::AnySink,
     source::{AnySource, BatchLimits},
     state::StateDir,
     status::{LoadedPlugin, PipelineParts, State, Status},
@@ -20,10 +25,75 @@ use crate::{
 
 /// The pipelines and plugins of a configuration, ready to run.
 pub struct Host {
-    pipelines: Vec<Pipeline>,
+    config: Config,
     plugins: PluginHost,
     status: Status,
-    _state: StateDir,
+    state: Arc<StateDir>,
+    mode: Mode,
+    pipelines: Vec<Pipeline>,
+    orders: mpsc::Receiver<Order>,
+    control: Control,
+}
+
+/// What an operator asks of a running host.
+#[derive(Debug)]
+enum Order {
+    /// Pause a pipeline, or let it go on.
+    Pause { pipeline: String, paused: bool, done: oneshot::Sender<Result<(), Fault>> },
+    /// Run this configuration from now on.
+    Reload { config: Box<Config>, done: oneshot::Sender<Result<Vec<String>, Vec<Fault>>> },
+}
+
+/// A handle on a running host. Cloning gives another handle to the same host.
+#[derive(Clone, Debug)]
+pub struct Control(mpsc::Sender<Order>);
+
+impl Control {
+    /// Pauses a pipeline, or lets a paused one go on.
+    ///
+    /// # Errors
+    /// When there is no such pipeline, or the host is ending.
+    pub async fn pause(&self, pipeline: &str, paused: bool) -> Result<(), Fault> {
+        let (done, answer) = oneshot::channel();
+        let order = Order::Pause { pipeline: pipeline.to_owned(), paused, done };
+        self.0.send(order).await.map_err(|_| ending())?;
+        answer.await.map_err(|_| ending())?
+    }
+
+    /// Runs another configuration: pipelines that changed are drained and begun again, the others go on. Returns what was done.
+    ///
+    /// # Errors
+    /// Everything that keeps it from running; then nothing is changed.
+    pub async fn reload(&self, config: Config) -> Result<Vec<String>, Vec<Fault>> {
+        let (done, answer) = oneshot::channel();
+        let order = Order::Reload { config: Box::new(config), done };
+        self.0.send(order).await.map_err(|_| vec![ending()])?;
+        answer.await.map_err(|_| vec![ending()])?
+    }
+}
+
+fn ending() -> Fault {
+    Fault::fatal(Code::NotRunning, "the host is ending")
+}
+
+/// A pipeline that runs.
+struct Running {
+    stop: Stop,
+    paused: watch::Sender<bool>,
+    /// What is to run in its place when it has ended.
+    next: Option<Option<Box<Pipeline>>>,
+}
+
+/// The stages of a pipeline as the plugin host wants them.
+fn specs(config: &Config, name: &Arc<str>, pipeline: &PipelineConfig) -> Vec<StageSpec> {
+    let sinks: Arc<[String]> = pipeline.sinks.keys().cloned().collect();
+    let stages = pipeline.stages.iter().enumerate();
+    stages
+        .map(|(index, stage)| {
+            let limits = Limits::resolve(&stage.limits, &config.plugins.limits);
+            StageSpec::new(name, index, stage, limits, &sinks)
+        })
+        .collect()
 }
 
 /// Loads every plugin that a stage names and configures it as its stages do; nothing is connected to.
@@ -37,16 +107,7 @@ pub fn load_plugins(config: &Config, cache: Option<&Path>, status: &Status) -> R
         .iter()
         .map(|(name, pipeline)| {
             let name: Arc<str> = name.as_str().into();
-            let sinks: Arc<[String]> = pipeline.sinks.keys().cloned().collect();
-            let specs = pipeline
-                .stages
-                .iter()
-                .enumerate()
-                .map(|(index, stage)| {
-                    let limits = Limits::resolve(&stage.limits, &config.plugins.limits);
-                    StageSpec::new(&name, index, stage, limits, &sinks)
-                })
-                .collect();
+            let specs = specs(config, &name, pipeline);
             (name, specs)
         })
         .collect();
@@ -83,32 +144,51 @@ impl Host {
     ///
     /// # Errors
     /// All plugins that cannot be used, or the first other thing that is wrong.
-    pub fn new(config: &Config, status: &Status) -> Result<Self, Vec<Fault>> {
-        let state = StateDir::open(&config.state.dir).map_err(|fault| vec![fault])?;
-        let plugins = load_plugins(config, Some(&state.path().join("compiled")), status)?;
-        let pipelines = config
+    pub fn new(config: Config, mode: Mode, status: &Status) -> Result<Self, Vec<Fault>> {
+        let state = if mode.dry_run {
+            StateDir::unlocked(&config.state.dir)
+        } else {
+            StateDir::open(&config.state.dir).map_err(|fault| vec![fault])?
+        };
+        let cache = (!mode.dry_run).then(|| state.path().join("compiled"));
+        let plugins = load_plugins(&config, cache.as_deref(), status)?;
+        let (orders, received) = mpsc::channel(4);
+        let mut host = Self {
+            config,
+            plugins,
+            status: status.clone(),
+            state: Arc::new(state),
+            mode,
+            pipelines: Vec::new(),
+            orders: received,
+            control: Control(orders),
+        };
+        host.pipelines = host
+            .config
             .pipelines
             .iter()
-            .map(|(name, pipeline)| build(config, name, pipeline, &plugins, &state, status))
+            .map(|(name, pipeline)| host.build(&host.config, name, pipeline))
             .collect::<Result<Vec<_>, Fault>>()
             .map_err(|fault| vec![fault])?;
-        Ok(Self { pipelines, plugins, status: status.clone(), _state: state })
+        Ok(host)
+    }
+
+    /// A handle for those who give orders while it runs.
+    pub fn control(&self) -> Control {
+        self.control.clone()
     }
 
     /// Runs all pipelines until each has ended. One that stops does not touch the others.
     ///
     /// # Errors
     /// The first of the pipelines that stopped.
-    pub async fn run(mut self, stop: Stop, exit_when_idle: Option<Duration>) -> Result<(), Fault> {
+    pub async fn run(mut self, stop: Stop) -> Result<(), Fault> {
         self.plugins.watch()?;
-        let mut running = JoinSet::new();
+        let mut tasks = JoinSet::new();
+        let mut running: BTreeMap<Arc<str>, Running> = BTreeMap::new();
+        let mut names: HashMap<tokio::task::Id, Arc<str>> = HashMap::new();
         for pipeline in std::mem::take(&mut self.pipelines) {
-            let (stop, status, name) = (stop.clone(), self.status.clone(), Arc::clone(&pipeline.name));
-            running.spawn(async move {
-                let ended = pipeline.run(stop, exit_when_idle).await;
-                tell_end(&name, &status, &ended);
-                ended
-            });
+            self.start(pipeline, &stop, &mut tasks, &mut running, &mut names);
         }
         let draining = {
             let (drain, status) = (stop.drain.clone(), self.status.clone());
@@ -122,14 +202,208 @@ impl Host {
             })
         };
         let mut first = Ok(());
-        while let Some(ended) = running.join_next().await {
-            let ended =
-                ended.unwrap_or_else(|cause| Err(Fault::fatal(Code::Internal, format!("a pipeline broke: {cause}"))));
-            first = first.and(ended);
+        loop {
+            tokio::select! {
+                ended = tasks.join_next_with_id() => {
+                    let Some(ended) = ended else { break };
+                    let (id, ended) = match ended {
+                        Ok((id, ended)) => (id, ended),
+                        Err(cause) => (cause.id(), Err(Fault::fatal(Code::Internal, format!("a pipeline broke: {cause}")))),
+                    };
+                    let name = names.remove(&id);
+                    match name.and_then(|name| running.remove(&name)).and_then(|running| running.next) {
+                        Some(next) if !stop.drain.is_cancelled() => {
+                            if let Some(next) = next {
+                                self.start(*next, &stop, &mut tasks, &mut running, &mut names);
+                            }
+                        }
+                        _ => first = first.and(ended),
+                    }
+                }
+                Some(order) = self.orders.recv() => self.obey(order, &stop, &mut tasks, &mut running, &mut names),
+            }
         }
         draining.abort();
         first
     }
+
+    fn start(
+        &self,
+        pipeline: Pipeline,
+        stop: &Stop,
+        tasks: &mut JoinSet<Result<(), Fault>>,
+        running: &mut BTreeMap<Arc<str>, Running>,
+        names: &mut HashMap<tokio::task::Id, Arc<str>>,
+    ) {
+        let (status, name) = (self.status.clone(), Arc::clone(&pipeline.name));
+        let stop = Stop { drain: stop.drain.child_token(), abort: stop.abort.child_token() };
+        let (paused, told) = watch::channel(false);
+        running.insert(Arc::clone(&name), Running { stop: stop.clone(), paused, next: None });
+        let task = tasks.spawn({
+            let name = Arc::clone(&name);
+            async move {
+                let ended = pipeline.run(stop, told).await;
+                tell_end(&name, &status, &ended);
+                ended
+            }
+        });
+        names.insert(task.id(), name);
+    }
+
+    fn obey(
+        &mut self,
+        order: Order,
+        stop: &Stop,
+        tasks: &mut JoinSet<Result<(), Fault>>,
+        running: &mut BTreeMap<Arc<str>, Running>,
+        names: &mut HashMap<tokio::task::Id, Arc<str>>,
+    ) {
+        match order {
+            Order::Pause { pipeline, paused, done } => {
+                let answer = match running.get(pipeline.as_str()) {
+                    Some(running) => {
+                        running.paused.send_replace(paused);
+                        Ok(())
+                    }
+                    None => Err(Fault::fatal(
+                        Code::NotRunning,
+                        format!(
+                            "there is no pipeline `{pipeline}` that runs; those that do: {}",
+                            running.keys().map(|name| &**name).collect::<Vec<_>>().join(", ")
+                        ),
+                    )),
+                };
+                let _ = done.send(answer);
+            }
+            Order::Reload { config, done } => {
+                let answer = self.reload(*config, stop, tasks, running, names);
+                let _ = done.send(answer);
+            }
+        }
+    }
+
+    /// Everything that can fail is done before anything is stopped.
+    fn reload(
+        &mut self,
+        config: Config,
+        stop: &Stop,
+        tasks: &mut JoinSet<Result<(), Fault>>,
+        running: &mut BTreeMap<Arc<str>, Running>,
+        names: &mut HashMap<tokio::task::Id, Arc<str>>,
+    ) -> Result<Vec<String>, Vec<Fault>> {
+        let mut told = Vec::new();
+        for (part, same) in [
+            ("state", self.config.state == config.state),
+            ("admin", self.config.admin == config.admin),
+            ("log", self.config.log == config.log),
+            ("plugins", self.config.plugins == config.plugins),
+            ("shutdown_timeout", self.config.shutdown_timeout == config.shutdown_timeout),
+        ] {
+            if !same {
+                told.push(format!("`{part}` has changed, which takes a restart: the old value goes on"));
+            }
+        }
+        let config = Config { pipelines: config.pipelines, ..self.config.clone() };
+        let mut fresh = Vec::new();
+        let mut faults = Vec::new();
+        for (name, pipeline) in &config.pipelines {
+            let unchanged = self.config.pipelines.get(name) == Some(pipeline);
+            if unchanged && running.contains_key(name.as_str()) {
+                continue;
+            }
+            let arc: Arc<str> = name.as_str().into();
+            let installed = if pipeline.stages.is_empty() {
+                Ok(())
+            } else {
+                self.plugins.install(&arc, specs(&config, &arc, pipeline)).map(drop)
+            };
+            match installed.and_then(|()| self.build(&config, name, pipeline).map_err(|fault| vec![fault])) {
+                Ok(pipeline) => fresh.push(pipeline),
+                Err(found) => faults.extend(found),
+            }
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let timeout = self.config.shutdown_timeout.0;
+        for pipeline in fresh {
+            let name = Arc::clone(&pipeline.name);
+            match running.get_mut(&name) {
+                Some(old) => {
+                    told.push(format!("pipeline {name} has changed and begins again"));
+                    old.next = Some(Some(Box::new(pipeline)));
+                    end_in_time(&old.stop, timeout);
+                }
+                None => {
+                    told.push(format!("pipeline {name} is new or had ended: it begins"));
+                    self.start(pipeline, stop, tasks, running, names);
+                }
+            }
+        }
+        for (name, old) in running.iter_mut() {
+            if !config.pipelines.contains_key(&**name) {
+                told.push(format!("pipeline {name} is not in the configuration any more and ends"));
+                old.next = Some(None);
+                end_in_time(&old.stop, timeout);
+                self.plugins.uninstall(name);
+            }
+        }
+        for name in self.config.pipelines.keys().filter(|name| !config.pipelines.contains_key(*name)) {
+            self.status.remove_pipeline(name);
+        }
+        self.config = config;
+        Ok(told)
+    }
+
+    fn build(&self, config: &Config, name: &str, pipeline: &PipelineConfig) -> Result<Pipeline, Fault> {
+        let limits = BatchLimits {
+            max_events: pipeline.batch.max_events as usize,
+            max_bytes: pipeline.batch.max_bytes.as_usize(),
+            linger: pipeline.batch.linger.0,
+        };
+        let source = AnySource::describe(&pipeline.source);
+        let metrics: &Metrics = self.status.metrics();
+        let dead_letter = config.dead_letter(name).ok_or_else(|| {
+            Fault::fatal(Code::Internal, format!("pipeline `{name}` has no dead letter; this is a defect of tidegate"))
+        })?;
+        let store = match AnySource::has_positions(&pipeline.source) {
+            true => Store::new(&pipeline.checkpoint, &self.state, name, &source),
+            false => None,
+        };
+        let parts = PipelineParts {
+            source: source.clone(),
+            stages: pipeline.stages.iter().map(|stage| stage.plugin.clone()).collect(),
+            sinks: pipeline.sinks.iter().map(|(name, sink)| (name.clone(), describe_sink(sink))).collect(),
+            checkpoint: store.and_then(|store| store.path()),
+        };
+        let stages = match self.plugins.chain(name) {
+            Some(chain) if !pipeline.stages.is_empty() => Some((self.plugins.engine(), chain)),
+            _ => None,
+        };
+        Ok(Pipeline {
+            name: name.into(),
+            config: pipeline.clone(),
+            source: source.into(),
+            limits,
+            stages,
+            dead_letter,
+            state: Arc::clone(&self.state),
+            log_fields: config.log.fields.iter().cloned().collect(),
+            status: self.status.add_pipeline(name, parts),
+            metrics: metrics.clone(),
+            mode: self.mode,
+        })
+    }
+}
+
+/// Drains a pipeline, and gives up what does not drain in time.
+fn end_in_time(stop: &Stop, timeout: std::time::Duration) {
+    stop.drain.cancel();
+    let abort = stop.abort.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(timeout).await;
+        abort.cancel();
+    });
 }
 
 fn tell_end(name: &str, status: &Status, ended: &Result<(), Fault>) {
@@ -161,61 +435,13 @@ fn tell_end(name: &str, status: &Status, ended: &Result<(), Fault>) {
     }
 }
 
-fn build(
-    config: &Config,
-    name: &str,
-    pipeline: &PipelineConfig,
-    plugins: &PluginHost,
-    state: &StateDir,
-    status: &Status,
-) -> Result<Pipeline, Fault> {
-    let limits = BatchLimits {
-        max_events: pipeline.batch.max_events as usize,
-        max_bytes: pipeline.batch.max_bytes.as_usize(),
-        linger: pipeline.batch.linger.0,
-    };
-    let source_text = AnySource::describe(&pipeline.source);
-    let metrics: &Metrics = status.metrics();
-    let ddl = metrics.pipeline(name);
-    let source = AnySource::new(&pipeline.source, limits, Arc::new(move |kind: &str, _namespace: &str| ddl.ddl(kind)));
-    let sinks = pipeline.sinks.iter().map(|(sink, config)| (sink.clone(), AnySink::new(config))).collect();
-    let dead_letter = config.dead_letter(name).ok_or_else(|| {
-        Fault::fatal(Code::Internal, format!("pipeline `{name}` has no dead letter; this is a defect of tidegate"))
-    })?;
-    let checkpoint = if AnySource::has_positions(&pipeline.source) {
-        let CheckpointConfig::File(file) = &pipeline.checkpoint;
-        Some((Checkpoint::file(state, name, &source_text), file.interval.0))
-    } else {
-        None
-    };
-    let parts = PipelineParts {
-        source: source_text,
-        stages: pipeline.stages.iter().map(|stage| stage.plugin.clone()).collect(),
-        sinks: pipeline.sinks.iter().map(|(name, sink)| (name.clone(), describe_sink(sink))).collect(),
-        checkpoint: checkpoint.as_ref().map(|(checkpoint, _)| checkpoint.path().to_owned()),
-    };
-    let stages = match plugins.chain(name) {
-        Some(chain) if !pipeline.stages.is_empty() => Some((plugins.engine(), chain)),
-        _ => None,
-    };
-    Ok(Pipeline {
-        name: name.into(),
-        source,
-        limits,
-        lanes: usize::from(pipeline.lanes),
-        stages,
-        sinks,
-        dead_letter: DeadLetterWriter::new(&dead_letter),
-        checkpoint,
-        log_fields: config.log.fields.iter().cloned().collect(),
-        status: status.add_pipeline(name, parts),
-        metrics: metrics.clone(),
-    })
-}
-
 fn describe_sink(sink: &SinkConfig) -> String {
     match sink {
         SinkConfig::Redis(redis) => format!("redis stream {}", redis.stream),
+        SinkConfig::Mongodb(mongodb) => {
+            let part = |name: &Option<String>| name.clone().unwrap_or_else(|| "*".to_owned());
+            format!("mongodb {}.{}", part(&mongodb.database), part(&mongodb.collection))
+        }
         SinkConfig::File(file) => format!("file {}", file.path.display()),
         SinkConfig::Stdout(_) => "stdout".to_owned(),
     }

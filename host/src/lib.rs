@@ -17,6 +17,7 @@ pub mod host;
 pub mod pipeline;
 pub mod plugin;
 pub mod position;
+mod mongodb;
 mod redis;
 pub mod sink;
 pub mod source;

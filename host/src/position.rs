@@ -1,6 +1,6 @@
 //! Where in a source a batch ends.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -63,9 +63,85 @@ impl<'de> Deserialize<'de> for Position {
     }
 }
 
+/// The one partition of a source that has only one.
+pub const WHOLE: &str = "all";
+
+/// A position in each partition of a source. Partitions are read apart from each other, and only positions of the same one can be
+/// compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Positions(BTreeMap<String, Position>);
+
+impl Positions {
+    /// The position in a partition; none where nothing was read of it yet.
+    pub fn get(&self, partition: &str) -> Option<&Position> {
+        self.0.get(partition)
+    }
+
+    /// The position in the one partition of a source that has only one.
+    pub fn whole(&self) -> Option<&Position> {
+        self.get(WHOLE)
+    }
+
+    /// Sets the position in a partition.
+    pub fn set(&mut self, partition: &str, position: Position) {
+        match self.0.get_mut(partition) {
+            Some(old) => *old = position,
+            None => {
+                self.0.insert(partition.to_owned(), position);
+            }
+        }
+    }
+
+    /// Whether nothing was read yet.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All of them, by name of the partition.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Position)> {
+        self.0.iter().map(|(partition, position)| (partition.as_str(), position))
+    }
+
+    /// The older position of each partition: where a source must begin so that both get all they lack. A partition that one of them
+    /// has not, is begun from its start.
+    #[must_use]
+    pub fn older(&self, other: &Self) -> Self {
+        let both = self.0.iter().filter_map(|(partition, mine)| {
+            other.get(partition).map(|theirs| (partition.clone(), mine.min(theirs).clone()))
+        });
+        Self(both.collect())
+    }
+}
+
+impl From<Position> for Positions {
+    fn from(position: Position) -> Self {
+        Self(BTreeMap::from([(WHOLE.to_string(), position)]))
+    }
+}
+
+impl From<Option<Position>> for Positions {
+    fn from(position: Option<Position>) -> Self {
+        position.map(Self::from).unwrap_or_default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Position;
+    use super::{Position, Positions};
+
+    #[test]
+    fn the_older_of_each_partition_is_where_both_go_on() {
+        let at = |all: &[(&str, u8)]| {
+            let mut positions = Positions::default();
+            for (partition, byte) in all {
+                positions.set(partition, Position::new(vec![*byte]));
+            }
+            positions
+        };
+        assert_eq!(at(&[("a", 1), ("b", 5)]).older(&at(&[("a", 3), ("b", 2), ("c", 1)])), at(&[("a", 1), ("b", 2)]));
+        assert_eq!(serde_json::to_string(&at(&[("a", 1)])).unwrap(), r#"{"a":"01"}"#);
+    }
 
     #[test]
     fn hex_goes_both_ways_and_refuses_the_rest() {

@@ -79,6 +79,11 @@ impl Connector {
         }
     }
 
+    /// Whether there is a connection that was not lost yet.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
     /// Forgets the connection; the next call makes another.
     pub(crate) fn disconnect(&mut self) {
         self.connection = None;

@@ -45,5 +45,6 @@ fn change(index: usize, namespace: &Arc<Namespace>) -> Result<Change> {
         cluster_time: Some(0x65f1_c0de_0000_0001 + index as u64),
         wall_time: Some(1_700_000_000_000),
         headers: Headers::from_iter([header]),
+        position: None,
     })
 }

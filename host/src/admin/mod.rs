@@ -1,7 +1,7 @@
 //! The admin HTTP server: health, readiness, metrics and status.
 //!
 //! It answers from the moment the host starts, before any pipeline runs, so that a host that cannot reach its servers says
-//! so. It only tells; it changes nothing.
+//! so. It tells, and lets an operator pause a pipeline and let it go on.
 
 mod holder;
 mod pages;
@@ -18,8 +18,12 @@ use tracing::{info, warn};
 
 use crate::{
     error::{Code, Fault},
+    host::Control,
     status::Status,
 };
+
+/// A request that changes something has this header: no page of a browser can send it here unasked.
+pub const ACTION_HEADER: &str = "x-tidegate-action";
 
 /// How long open requests may take to end after [`AdminServer::stop`].
 const GRACE: Duration = Duration::from_secs(1);
@@ -37,14 +41,14 @@ impl AdminServer {
     ///
     /// # Errors
     /// [`Code::AdminListen`] when the address cannot be listened at.
-    pub fn start(listen: SocketAddr, status: Status) -> Result<Self, Fault> {
+    pub fn start(listen: SocketAddr, status: Status, control: Option<Control>) -> Result<Self, Fault> {
         let listener = bind(listen).map_err(|cause| cannot_listen(listen, &cause))?;
         let address = listener.local_addr().map_err(|cause| cannot_listen(listen, &cause))?;
         info!(event = "admin_listening", address = %address, "the admin server answers at http://{address}/");
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
-            let server = axum::serve(listener, pages::router(status)).with_graceful_shutdown(stopped.cancelled_owned());
+            let server = axum::serve(listener, pages::router(status, control)).with_graceful_shutdown(stopped.cancelled_owned());
             if let Err(cause) = server.await {
                 warn!(event = "admin_failed", error = %cause, "the admin server ended: {cause}");
             }

@@ -2,15 +2,16 @@
 
 use axum::{
     Router,
-    extract::{RawQuery, State},
-    http::{Method, StatusCode, Uri, header},
+    extract::{Path, RawQuery, State},
+    http::{HeaderMap, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{status::Status, telemetry::metrics};
+use super::ACTION_HEADER;
+use crate::{host::Control, status::Status, telemetry::metrics};
 
 /// The index at `/`.
 const INDEX: &str = "\
@@ -20,9 +21,16 @@ tidegate
 /readiness      200 when plugins are loaded, sinks connected, sources open and their positions stored
 /metrics        figures for Prometheus (OpenMetrics text)
 /api/v1/status  what each pipeline and plugin is doing, as JSON; add ?pretty to read it
+
+POST /api/v1/pipelines/NAME/pause, POST /api/v1/pipelines/NAME/resume
+                pause a pipeline, let it go on (with the header x-tidegate-action: 1)
 ";
 
-pub(super) fn router(status: Status) -> Router {
+pub(super) fn router(status: Status, control: Option<Control>) -> Router {
+    let actions = Router::new()
+        .route("/api/v1/pipelines/{pipeline}/{action}", post(act))
+        .method_not_allowed_fallback(only_post)
+        .with_state(control);
     Router::new()
         .route("/", get(|| async { INDEX }))
         .route("/health", get(health))
@@ -32,6 +40,38 @@ pub(super) fn router(status: Status) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
         .with_state(status)
+        .merge(actions)
+}
+
+async fn act(
+    State(control): State<Option<Control>>,
+    Path((pipeline, action)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    let refuse = |code, error: String| answer(code, &json!({ "error": error }), false);
+    if !headers.contains_key(ACTION_HEADER) {
+        let error = format!("a request that changes something needs the header `{ACTION_HEADER}: 1`");
+        return refuse(StatusCode::FORBIDDEN, error);
+    }
+    let paused = match action.as_str() {
+        "pause" => true,
+        "resume" => false,
+        _ => return refuse(StatusCode::NOT_FOUND, format!("a pipeline takes `pause` and `resume`, not `{action}`")),
+    };
+    let Some(control) = control else {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "the host takes no orders yet".to_owned());
+    };
+    match control.pause(&pipeline, paused).await {
+        Ok(()) => answer(StatusCode::OK, &json!({ "pipeline": pipeline, "paused": paused }), false),
+        Err(fault) => refuse(StatusCode::NOT_FOUND, fault.message),
+    }
+}
+
+async fn only_post(method: Method, uri: Uri) -> Response {
+    let error = format!("{} does not take {method}; use POST", uri.path());
+    let mut response = answer(StatusCode::METHOD_NOT_ALLOWED, &json!({ "error": error }), false);
+    response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("POST"));
+    response
 }
 
 async fn health(State(status): State<Status>) -> Response {

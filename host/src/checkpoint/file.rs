@@ -1,33 +1,34 @@
-//! One small JSON file for each pipeline, replaced as a whole: written beside, flushed, renamed.
+//! One small JSON file for each pipeline, replaced as a whole: written beside, flushed, renamed, and the folder flushed. After a
+//! crash, of the process or of the machine, either the old or the new one is there.
 
 use std::{
     fs::{self, File},
     io::{self, Write as _},
-    path::Path,
-    sync::Arc,
+    path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::StageGeneration;
+use super::record::{About, Found, VERSION, unusable};
 use crate::{
     error::{Code, Fault},
-    position::Position,
+    position::{Position, Positions},
 };
-
-/// The form of the file that this program writes, and the newest it reads.
-const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
 struct Content {
-    version: u32,
-    pipeline: String,
-    source: String,
+    #[serde(flatten)]
+    about: About,
+    fence: u64,
+    positions: Positions,
+}
+
+/// The first form: one position, no fence.
+#[derive(Deserialize)]
+struct Content1 {
+    #[serde(flatten)]
+    about: About,
     position: Position,
-    /// Number of the batch in the run that wrote it.
-    batch: u64,
-    at: String,
-    stages: Vec<StageGeneration>,
 }
 
 /// Read first, so that a newer form is told as such.
@@ -37,78 +38,66 @@ struct Head {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct FileCheckpoint {
-    path: Arc<Path>,
-    pipeline: Arc<str>,
-    source: Arc<str>,
+pub(super) struct FileRecord {
+    path: PathBuf,
+    pipeline: String,
 }
 
-impl FileCheckpoint {
-    pub(super) fn new(folder: &Path, pipeline: &str, source: &str) -> Self {
-        let path = folder.join(format!("{pipeline}.checkpoint.json")).into();
-        Self { path, pipeline: pipeline.into(), source: source.into() }
+impl FileRecord {
+    pub(super) fn new(folder: &Path, pipeline: &str) -> Self {
+        Self { path: folder.join(format!("{pipeline}.checkpoint.json")), pipeline: pipeline.to_owned() }
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(super) fn load(&self) -> Result<Option<Position>, Fault> {
-        let unusable = |why: String| {
-            Fault::fatal(
-                Code::CheckpointUnreadable,
-                format!(
-                    "the checkpoint {} of pipeline `{}` cannot be used: {why}; to begin anew on purpose, move the file away",
-                    self.path.display(),
-                    self.pipeline
-                ),
-            )
-        };
+    pub(super) fn read(&self) -> Result<Option<Found>, Fault> {
+        let bad = |why: String| unusable(&self.path.display().to_string(), &self.pipeline, &why);
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(cause) => return Err(unusable(cause.to_string())),
+            Err(cause) => return Err(bad(cause.to_string())),
         };
-        let head: Head =
-            serde_json::from_str(&text).map_err(|cause| unusable(format!("it is no checkpoint: {cause}")))?;
-        if head.version != VERSION {
-            return Err(unusable(format!("its form is {}, this program reads {VERSION}", head.version)));
-        }
-        let content: Content =
-            serde_json::from_str(&text).map_err(|cause| unusable(format!("it is no checkpoint: {cause}")))?;
-        if *content.pipeline != *self.pipeline {
-            return Err(unusable(format!("it belongs to pipeline `{}`", content.pipeline)));
-        }
-        if kind(&content.source) != kind(&self.source) {
-            return Err(unusable(format!(
-                "it belongs to the source {}, the pipeline reads {}",
-                content.source, self.source
-            )));
-        }
-        Ok(Some(content.position))
+        let no_checkpoint = |cause: serde_json::Error| bad(format!("it is no checkpoint: {cause}"));
+        let head: Head = serde_json::from_str(&text).map_err(no_checkpoint)?;
+        let (about, fence, positions) = match head.version {
+            1 => {
+                let Content1 { about, position } = serde_json::from_str(&text).map_err(no_checkpoint)?;
+                (about, 0, position.into())
+            }
+            VERSION => {
+                let Content { about, fence, positions } = serde_json::from_str(&text).map_err(no_checkpoint)?;
+                (about, fence, positions)
+            }
+            newer => return Err(bad(format!("its form is {newer}, this program reads up to {VERSION}"))),
+        };
+        Ok(Some(Found { fence, about: Some(about), positions, held: None }))
     }
 
-    pub(super) fn store(&self, position: &Position, batch: u64, stages: Vec<StageGeneration>) -> Result<(), Fault> {
-        let content = Content {
-            version: VERSION,
-            pipeline: self.pipeline.to_string(),
-            source: self.source.to_string(),
-            position: position.clone(),
-            batch,
-            at: humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string(),
-            stages,
-        };
-        let failed = |cause: String| {
-            Fault::fatal(
+    pub(super) fn write(&self, about: About, fence: u64, positions: Positions) -> Result<(), Fault> {
+        let text = serde_json::to_vec_pretty(&Content { about, fence, positions }).map_err(io::Error::other);
+        text.and_then(|text| self.replace(&text)).map_err(|cause| self.failed(&cause))
+    }
+
+    pub(super) fn remove(&self) -> Result<(), Fault> {
+        match fs::remove_file(&self.path) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(self.failed(&cause)),
+            _ => Ok(()),
+        }
+    }
+
+    fn failed(&self, cause: &io::Error) -> Fault {
+        let message = format!("the checkpoint {} cannot be written: {cause}", self.path.display());
+        match cause.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Fault::transient(Code::CheckpointWrite, format!("{message}; free some space: it is tried again"))
+            }
+            _ => Fault::fatal(
                 Code::CheckpointWrite,
-                format!(
-                    "the checkpoint {} cannot be written: {cause}; the pipeline stops rather than going on without one",
-                    self.path.display()
-                ),
-            )
-        };
-        let text = serde_json::to_vec_pretty(&content).map_err(|cause| failed(cause.to_string()))?;
-        self.replace(&text).map_err(|cause| failed(cause.to_string()))
+                format!("{message}; the pipeline stops rather than going on without one"),
+            ),
+        }
     }
 
     /// The rename is the moment of truth; the folder is flushed so that it outlives a power cut.
@@ -125,46 +114,42 @@ impl FileCheckpoint {
     }
 }
 
-/// `mongodb` of `mongodb shop.orders`: other collections may be read from the same position, another system may not.
-fn kind(source: &str) -> &str {
-    source.split([' ', ',']).next().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::FileCheckpoint;
-    use crate::{error::Code, position::Position};
+    use super::{About, FileRecord, Position};
+    use crate::error::Code;
 
     #[test]
-    fn what_was_stored_is_loaded_and_what_is_foreign_is_refused() -> Result<(), Box<dyn std::error::Error>> {
+    fn what_was_written_is_read_and_what_is_broken_is_refused() -> Result<(), Box<dyn std::error::Error>> {
         let dir = tempfile::tempdir()?;
-        let checkpoint = FileCheckpoint::new(dir.path(), "orders", "mongodb shop.orders");
-        assert_eq!(checkpoint.load()?, None);
+        let record = FileRecord::new(dir.path(), "orders");
+        assert!(record.read()?.is_none());
+        let about = || About::new("orders", "mongodb shop.orders", 1, Vec::new());
         for byte in 0..3 {
-            checkpoint.store(&Position::new(vec![byte]), u64::from(byte), Vec::new())?;
+            record.write(about(), 7, Position::new(vec![byte]).into())?;
         }
-        assert_eq!(checkpoint.load()?, Some(Position::new(vec![2])));
+        let found = record.read()?.ok_or("nothing is there")?;
+        assert_eq!((found.fence, found.positions.whole()), (7, Some(&Position::new(vec![2]))));
         assert_eq!(std::fs::read_dir(dir.path())?.count(), 1, "nothing is left beside it");
 
-        // More collections of the same system may be read from it.
-        let wider = FileCheckpoint::new(dir.path(), "orders", "mongodb shop.[orders, items]");
-        assert_eq!(wider.load()?, Some(Position::new(vec![2])));
-
-        let refused = |checkpoint: &FileCheckpoint, why: &str| {
-            let fault = checkpoint.load().err();
+        let refused = |why: &str| {
+            let fault = record.read().err();
             assert!(
                 fault.as_ref().is_some_and(|f| f.code == Code::CheckpointUnreadable && f.message.contains(why)),
                 "{fault:?}"
             );
         };
-        refused(&FileCheckpoint::new(dir.path(), "orders", "file a.jsonl"), "belongs to the source");
-        std::fs::copy(checkpoint.path(), dir.path().join("other.checkpoint.json"))?;
-        refused(&FileCheckpoint::new(dir.path(), "other", "mongodb shop.orders"), "belongs to pipeline `orders`");
-        let text = std::fs::read_to_string(checkpoint.path())?;
-        std::fs::write(checkpoint.path(), text.replace("\"version\": 1", "\"version\": 2"))?;
-        refused(&checkpoint, "its form is 2");
-        std::fs::write(checkpoint.path(), text.get(..40).unwrap_or_default())?;
-        refused(&checkpoint, "no checkpoint");
+        let text = std::fs::read_to_string(record.path())?;
+        std::fs::write(record.path(), text.replace("\"version\": 2", "\"version\": 3"))?;
+        refused("its form is 3");
+        std::fs::write(record.path(), text.get(..40).unwrap_or_default())?;
+        refused("no checkpoint");
+        let first = r#"{"version":1,"pipeline":"orders","source":"mongodb x","position":"0a","batch":1,"at":"","stages":[]}"#;
+        std::fs::write(record.path(), first)?;
+        let found = record.read()?.ok_or("nothing is there")?;
+        assert_eq!((found.fence, found.positions.whole()), (0, Some(&Position::new(vec![10]))));
+        record.remove()?;
+        assert!(record.read()?.is_none());
         Ok(())
     }
 }

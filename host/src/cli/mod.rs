@@ -1,14 +1,19 @@
 //! The command line: one file for each command.
 
 mod check;
+mod checkpoint;
 mod explain;
 mod inspect;
 pub mod live;
+mod pipeline;
 mod run;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
+
+use self::checkpoint::Action;
+use crate::pipeline::Mode;
 
 /// Moves changes between databases, with your own logic in the middle.
 #[derive(Debug, Parser)]
@@ -27,12 +32,24 @@ enum Command {
         /// End by itself when every source has been quiet for so long and all that was read is delivered, for instance 3s.
         #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
         exit_when_idle: Option<Duration>,
+        /// Wait while another host runs a pipeline, and take over when it is gone. Needs a checkpoint that both can reach.
+        #[arg(long)]
+        standby: bool,
+        /// Print what the sinks would get, and write nothing: no sink, no dead letter, no checkpoint.
+        #[arg(long, conflicts_with = "standby")]
+        dry_run: bool,
     },
     /// Check a configuration file and the plugins it names, without connecting to anything.
     Check {
         /// The configuration file (YAML).
         config: PathBuf,
     },
+    /// Look at the stored position of a pipeline, or change it while no host runs.
+    #[command(subcommand)]
+    Checkpoint(CheckpointCommand),
+    /// Pause a pipeline of a running host, or let it go on.
+    #[command(subcommand)]
+    Pipeline(PipelineCommand),
     /// Look into plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -41,6 +58,64 @@ enum Command {
         /// The code; without one all codes are listed.
         code: Option<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum CheckpointCommand {
+    /// Show what is stored, and who runs the pipeline.
+    Show {
+        /// The configuration file (YAML).
+        config: PathBuf,
+        /// The pipeline.
+        pipeline: String,
+        /// Print what `set` reads.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Store a position: that of another place, or of the other sinks for a new one.
+    Set {
+        /// The configuration file (YAML).
+        config: PathBuf,
+        /// The pipeline.
+        pipeline: String,
+        /// A file with what `show --json` printed; - for standard input.
+        positions: Option<PathBuf>,
+        /// Only of this sink.
+        #[arg(long)]
+        sink: Option<String>,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Forget the position: the pipeline begins anew.
+    Reset {
+        /// The configuration file (YAML).
+        config: PathBuf,
+        /// The pipeline.
+        pipeline: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum PipelineCommand {
+    /// Finish what is in flight, store the position, and read nothing more until it is resumed or the host starts again.
+    Pause(PipelineArguments),
+    /// Let a paused pipeline go on where it stopped.
+    Resume(PipelineArguments),
+}
+
+#[derive(Debug, clap::Args)]
+struct PipelineArguments {
+    /// The configuration file (YAML): its `admin.listen` says where the host answers.
+    config: PathBuf,
+    /// The pipeline.
+    pipeline: String,
+    /// Where the host answers, such as 127.0.0.1:9610.
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<SocketAddr>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -64,7 +139,25 @@ mod exit {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     ExitCode::from(match cli.command {
-        Command::Run { config, exit_when_idle } => run::run(&config, exit_when_idle),
+        Command::Run { config, exit_when_idle, standby, dry_run } => {
+            run::run(&config, Mode { exit_when_idle, standby, dry_run })
+        }
+        Command::Checkpoint(command) => {
+            let (config, pipeline, action) = match command {
+                CheckpointCommand::Show { config, pipeline, json } => (config, pipeline, Action::Show { json }),
+                CheckpointCommand::Set { config, pipeline, positions, sink, yes } => {
+                    (config, pipeline, Action::Set { file: positions, sink, yes })
+                }
+                CheckpointCommand::Reset { config, pipeline, yes } => (config, pipeline, Action::Reset { yes }),
+            };
+            checkpoint::checkpoint(&config, &pipeline, action)
+        }
+        Command::Pipeline(PipelineCommand::Pause(asked)) => {
+            pipeline::pause(&asked.config, &asked.pipeline, true, asked.admin)
+        }
+        Command::Pipeline(PipelineCommand::Resume(asked)) => {
+            pipeline::pause(&asked.config, &asked.pipeline, false, asked.admin)
+        }
         Command::Check { config } => check::check(&config),
         Command::Plugin(PluginCommand::Inspect { file }) => inspect::inspect(&file),
         Command::Explain { code } => explain::command(code.as_deref()),

@@ -1,6 +1,9 @@
 //! `tidegate run CONFIG`
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -9,8 +12,8 @@ use crate::{
     admin::AdminServer,
     config::{self, Config},
     error::{Code, Fault},
-    host::Host,
-    pipeline::Stop,
+    host::{Control, Host},
+    pipeline::{Mode, Stop},
     status::Status,
     telemetry::{
         log::{self, Screen},
@@ -18,7 +21,7 @@ use crate::{
     },
 };
 
-pub(super) fn run(file: &Path, exit_when_idle: Option<Duration>) -> u8 {
+pub(super) fn run(file: &Path, mode: Mode) -> u8 {
     let config = match config::load(file, &|name| std::env::var(name).ok()) {
         Ok(config) => config,
         Err(problems) => {
@@ -26,6 +29,10 @@ pub(super) fn run(file: &Path, exit_when_idle: Option<Duration>) -> u8 {
             return exit::CONFIGURATION;
         }
     };
+    if mode.standby && let Some(fault) = config::no_standby(&config) {
+        complain(&fault);
+        return exit::CONFIGURATION;
+    }
     let screen = match log::init(config.log.level, config.log.format) {
         Ok(screen) => screen,
         Err(fault) => {
@@ -42,7 +49,7 @@ pub(super) fn run(file: &Path, exit_when_idle: Option<Duration>) -> u8 {
         file.display()
     );
     let status = Status::new(Metrics::new());
-    let host = match Host::new(&config, &status) {
+    let host = match Host::new(config.clone(), mode, &status) {
         Ok(host) => host,
         Err(faults) => {
             for fault in &faults {
@@ -58,7 +65,7 @@ pub(super) fn run(file: &Path, exit_when_idle: Option<Duration>) -> u8 {
             return exit::FAILED;
         }
     };
-    let ended = runtime.block_on(serve(&config, host, &status, &screen, exit_when_idle));
+    let ended = runtime.block_on(serve(&config, file, host, &status, &screen));
     // A read of standard input that nobody waits for any more cannot be cancelled: the process ends without it.
     runtime.shutdown_background();
     match ended {
@@ -83,22 +90,57 @@ fn is_configuration(fault: &Fault) -> bool {
 
 async fn serve(
     config: &Config,
+    file: &Path,
     host: Host,
     status: &Status,
     screen: &Screen,
-    exit_when_idle: Option<Duration>,
 ) -> Result<(), Fault> {
-    let admin = AdminServer::start(config.admin.listen, status.clone())?;
+    let control = host.control();
+    let admin = AdminServer::start(config.admin.listen, status.clone(), Some(control.clone()))?;
     let live = screen.is_terminal().then(|| Live::start(screen, status));
     let stop = Stop::default();
     let signals = tokio::spawn(watch_signals(stop.clone(), config.shutdown_timeout.0));
-    let ended = host.run(stop, exit_when_idle).await;
+    let reloads = tokio::spawn(watch_reloads(file.to_owned(), control));
+    let ended = host.run(stop).await;
     signals.abort();
+    reloads.abort();
     if let Some(live) = live {
         live.finish().await;
     }
     admin.stop().await;
     ended
+}
+
+/// SIGHUP: the configuration is read again, and pipelines that changed begin again. One that cannot be used changes nothing.
+async fn watch_reloads(file: PathBuf, control: Control) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        tracing::error!(event = "signals_failed", "signals cannot be watched: SIGHUP will not read the configuration again");
+        return;
+    };
+    while hangup.recv().await.is_some() {
+        tracing::info!(event = "reloading", config = %file.display(), "SIGHUP: {} is read again", file.display());
+        let config = match config::load(&file, &|name| std::env::var(name).ok()) {
+            Ok(config) => config,
+            Err(problems) => {
+                tracing::error!(event = "reload_failed", "the configuration cannot be used, the old one goes on: {problems}");
+                continue;
+            }
+        };
+        match control.reload(config).await {
+            Ok(told) if told.is_empty() => tracing::info!(event = "reloaded", "the configuration is the same"),
+            Ok(told) => told.iter().for_each(|told| tracing::info!(event = "reloaded", "{told}")),
+            Err(faults) => {
+                for fault in faults {
+                    tracing::error!(
+                        event = "reload_failed",
+                        code = fault.code.as_str(),
+                        "the configuration cannot be used, the old one goes on: {}",
+                        fault.message
+                    );
+                }
+            }
+        }
+    }
 }
 
 /// The first signal drains, within the time the configuration gives; the second ends at once.

@@ -22,7 +22,7 @@ pub use model::*;
 pub use problem::{ConfigErrors, Location, Problem};
 pub use units::{ByteSize, Span};
 
-use crate::error::Code;
+use crate::error::{Code, Fault};
 
 /// Nobody writes so much by hand: a bigger file was given by mistake.
 const MOST_BYTES: u64 = 4 << 20;
@@ -82,4 +82,19 @@ pub fn parse(text: &str, file_name: &str, env: &dyn Fn(&str) -> Option<String>) 
     let config: Config = decode::decode(&root).map_err(failed)?;
     let problems = validate::validate(&config, &root);
     if problems.is_empty() { Ok(config) } else { Err(failed(problems)) }
+}
+
+/// Why a host of this configuration cannot stand by; none when it can.
+pub fn no_standby(config: &Config) -> Option<Fault> {
+    let (name, _) = config
+        .pipelines
+        .iter()
+        .find(|(_, pipeline)| matches!(pipeline.checkpoint, CheckpointConfig::File(_)))?;
+    Some(Fault::fatal(
+        Code::ConfigConflict,
+        format!(
+            "--standby needs a checkpoint that both hosts can reach, and pipeline `{name}` keeps its own in a file; set `checkpoint:` to \
+             sink, mongodb or redis"
+        ),
+    ))
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, de};
 use super::units::{ByteSize, Span};
 
 /// A whole configuration file.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where checkpoints, dead letters and compiled plugins are kept.
@@ -47,7 +47,7 @@ fn ten_seconds() -> Span {
 }
 
 /// `state`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StateConfig {
     /// Made when it is missing.
@@ -61,7 +61,7 @@ impl Default for StateConfig {
 }
 
 /// `admin`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdminConfig {
     /// Address and port; port 0 takes a free one, which the log names.
@@ -85,7 +85,7 @@ fn socket_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAd
 }
 
 /// `log`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
     /// Lines of this level and above are written.
@@ -124,7 +124,7 @@ pub enum LogFormat {
 }
 
 /// `plugins`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PluginsConfig {
     /// Each `*.wasm` in it is a plugin, named by its file stem.
@@ -140,7 +140,7 @@ impl Default for PluginsConfig {
 }
 
 /// `plugins.limits` and a stage's `limits`: what is not set is taken from the level above, then from the defaults.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {
     /// Linear memory of one instance; 64MiB.
@@ -154,7 +154,7 @@ pub struct LimitsConfig {
 }
 
 /// A pipeline.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PipelineConfig {
     /// Where changes come from.
@@ -183,7 +183,7 @@ fn two() -> u16 {
 }
 
 /// `source`: exactly one of its keys.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceConfig {
     /// A MongoDB change stream.
@@ -195,7 +195,7 @@ pub enum SourceConfig {
 }
 
 /// `source.mongodb`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MongodbSourceConfig {
     /// Connection string.
@@ -238,7 +238,7 @@ pub enum StartAt {
 }
 
 /// `source.file`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileSourceConfig {
     /// The file.
@@ -246,12 +246,12 @@ pub struct FileSourceConfig {
 }
 
 /// `source.stdin`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StdinSourceConfig {}
 
 /// `batch`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BatchConfig {
     /// Most changes in a batch, 1 to 100000.
@@ -269,7 +269,7 @@ impl Default for BatchConfig {
 }
 
 /// One stage.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StageConfig {
     /// Name of the plugin: the file stem in the plugin directory.
@@ -286,7 +286,7 @@ pub struct StageConfig {
 }
 
 /// `when`: both lists must match; an absent or empty one always does.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WhenConfig {
     /// `database.collection`, or `database.*`.
@@ -312,11 +312,13 @@ pub enum OperationName {
 }
 
 /// A sink: exactly one of its keys.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SinkConfig {
     /// A Redis stream.
     Redis(RedisSinkConfig),
+    /// MongoDB collections.
+    Mongodb(MongodbSinkConfig),
     /// A file of changes, JSON Lines.
     File(FileSinkConfig),
     /// Standard output, JSON Lines.
@@ -324,7 +326,7 @@ pub enum SinkConfig {
 }
 
 /// `redis` as a sink
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RedisSinkConfig {
     /// `redis://` or `rediss://`.
@@ -337,9 +339,40 @@ pub struct RedisSinkConfig {
     /// Roughly how many entries a stream keeps (`MAXLEN ~`); none: all.
     #[serde(default)]
     pub maxlen: Option<u64>,
+    /// The sink waits while so many hundredths of the server's `maxmemory` are in use; 100: until the server refuses. 1 to 100; 95.
+    #[serde(default = "ninety_five")]
+    pub pause_at: u8,
     /// How long one round trip may take before the connection is given up.
     #[serde(default = "ten_seconds")]
     pub timeout: Span,
+}
+
+/// `mongodb` as a sink
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MongodbSinkConfig {
+    /// Connection string.
+    pub uri: Secret,
+    /// The database written to; none: the one the change is from.
+    #[serde(default)]
+    pub database: Option<String>,
+    /// The collection written to; none: the one the change is from. A router may choose another.
+    #[serde(default)]
+    pub collection: Option<String>,
+    /// What becomes of a change.
+    #[serde(default)]
+    pub mode: WriteMode,
+}
+
+/// `mode` of a MongoDB sink
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WriteMode {
+    /// The document of the same key is replaced, made or deleted: the target mirrors the source.
+    #[default]
+    Replace,
+    /// A document of its own is added for each change: the target is a journal.
+    Append,
 }
 
 /// `format`
@@ -356,7 +389,7 @@ pub enum DocumentFormat {
 }
 
 /// `file` as a sink
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileSinkConfig {
     /// The file; made when it is missing, added to when it is there. A router's target is another file in its folder.
@@ -364,12 +397,12 @@ pub struct FileSinkConfig {
 }
 
 /// `stdout` as a sink
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StdoutSinkConfig {}
 
 /// `dead_letter`: exactly one of its keys.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeadLetterConfig {
     /// A file, JSON Lines.
@@ -379,7 +412,7 @@ pub enum DeadLetterConfig {
 }
 
 /// `dead_letter.redis`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RedisDeadLetterConfig {
     /// `redis://` or `rediss://`.
@@ -392,15 +425,95 @@ pub struct RedisDeadLetterConfig {
 }
 
 /// `checkpoint`: a bare word or a map with options.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckpointConfig {
     /// A file in the state directory.
     File(FileCheckpointConfig),
+    /// In each sink, together with the data: effectively once.
+    Sink(SinkCheckpointConfig),
+    /// A document in MongoDB.
+    Mongodb(MongodbCheckpointConfig),
+    /// A hash in Redis.
+    Redis(RedisCheckpointConfig),
+}
+
+/// `checkpoint.sink`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SinkCheckpointConfig {
+    /// How long a host that gives no sign keeps the pipeline.
+    pub lease: Span,
+}
+
+impl Default for SinkCheckpointConfig {
+    fn default() -> Self {
+        Self { lease: five_seconds() }
+    }
+}
+
+/// `checkpoint.mongodb`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MongodbCheckpointConfig {
+    /// Connection string.
+    pub uri: Secret,
+    /// The database.
+    #[serde(default = "tidegate")]
+    pub database: String,
+    /// The collection.
+    #[serde(default = "checkpoints")]
+    pub collection: String,
+    /// As in `checkpoint.file`.
+    #[serde(default = "checkpoint_interval")]
+    pub interval: Span,
+    /// How long a host that gives no sign keeps the pipeline.
+    #[serde(default = "five_seconds")]
+    pub lease: Span,
+}
+
+/// `checkpoint.redis`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedisCheckpointConfig {
+    /// `redis://` or `rediss://`.
+    pub url: Secret,
+    /// The hash; `tidegate:checkpoint:PIPELINE`.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// As in `checkpoint.file`.
+    #[serde(default = "checkpoint_interval")]
+    pub interval: Span,
+    /// How long a host that gives no sign keeps the pipeline.
+    #[serde(default = "five_seconds")]
+    pub lease: Span,
+    /// How long one round trip may take before the connection is given up.
+    #[serde(default = "ten_seconds")]
+    pub timeout: Span,
+}
+
+fn tidegate() -> String {
+    "tidegate".to_owned()
+}
+
+fn ninety_five() -> u8 {
+    95
+}
+
+fn checkpoints() -> String {
+    "checkpoints".to_owned()
+}
+
+fn checkpoint_interval() -> Span {
+    Span(Duration::from_millis(200))
+}
+
+fn five_seconds() -> Span {
+    Span(Duration::from_secs(5))
 }
 
 /// `checkpoint.file`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FileCheckpointConfig {
     /// The position is written at most this often; what came after the last write is sent again after a crash.
@@ -409,7 +522,7 @@ pub struct FileCheckpointConfig {
 
 impl Default for FileCheckpointConfig {
     fn default() -> Self {
-        Self { interval: Span(Duration::from_millis(200)) }
+        Self { interval: checkpoint_interval() }
     }
 }
 

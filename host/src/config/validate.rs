@@ -19,7 +19,7 @@ use super::{
     problem::{Draft, did_you_mean},
     units::{ByteSize, Span},
 };
-use crate::error::Code;
+use crate::{error::Code, sink::AnySink, source::AnySource};
 
 /// Stages the server allows behind `$changeStream`.
 const CHANGE_STREAM_STAGES: &[&str] =
@@ -172,7 +172,7 @@ impl Check<'_> {
 
         let sinks = at.key("sinks");
         if pipeline.sinks.is_empty() {
-            self.value(&sinks, "is empty", "add a sink: a name, and under it one of redis, file, stdout");
+            self.value(&sinks, "is empty", "add a sink: a name, and under it one of redis, mongodb, file, stdout");
         }
         for (sink_name, sink) in &pipeline.sinks {
             let at = sinks.key(sink_name);
@@ -194,8 +194,43 @@ impl Check<'_> {
             }
             None => {}
         }
-        let CheckpointConfig::File(file) = &pipeline.checkpoint;
-        self.span(&at.key("checkpoint").key("file").key("interval"), file.interval, Duration::ZERO, HOUR);
+        self.checkpoint(&at, pipeline);
+    }
+
+    fn checkpoint(&mut self, at: &At<'_>, pipeline: &PipelineConfig) {
+        let at = at.key("checkpoint");
+        let least = Duration::from_millis(500);
+        match &pipeline.checkpoint {
+            CheckpointConfig::File(file) => {
+                self.span(&at.key("file").key("interval"), file.interval, Duration::ZERO, HOUR);
+            }
+            CheckpointConfig::Sink(sink) => {
+                self.span(&at.key("sink").key("lease"), sink.lease, least, HOUR);
+                let other = pipeline.sinks.iter().find(|(_, sink)| !AnySink::keeps_positions(sink));
+                if let Some((name, _)) = other {
+                    let message = format!("`checkpoint: sink`, but the sink `{name}` cannot keep a position");
+                    let help = "redis and mongodb can; give the pipeline only such sinks, or take `checkpoint: file`, mongodb or redis";
+                    self.report(&at, Code::ConfigConflict, message, help);
+                } else if !AnySource::has_positions(&pipeline.source) {
+                    let message = "`checkpoint: sink`, but the source has no positions".to_owned();
+                    self.report(&at, Code::ConfigConflict, message, "leave `checkpoint` out");
+                }
+            }
+            CheckpointConfig::Mongodb(mongodb) => {
+                let at = at.key("mongodb");
+                self.mongodb_uri(&at, &mongodb.uri);
+                self.database(&at, Some(&mongodb.database));
+                self.span(&at.key("interval"), mongodb.interval, Duration::ZERO, HOUR);
+                self.span(&at.key("lease"), mongodb.lease, least, HOUR);
+            }
+            CheckpointConfig::Redis(redis) => {
+                let at = at.key("redis");
+                self.redis_url(&at, &redis.url);
+                self.span(&at.key("interval"), redis.interval, Duration::ZERO, HOUR);
+                self.span(&at.key("lease"), redis.lease, least, HOUR);
+                self.span(&at.key("timeout"), redis.timeout, Duration::from_millis(1), HOUR);
+            }
+        }
     }
 
     fn source(&mut self, at: &At<'_>, pipeline: &str, source: &SourceConfig) {
@@ -224,29 +259,37 @@ impl Check<'_> {
         }
     }
 
-    fn mongodb(&mut self, at: &At<'_>, mongodb: &MongodbSourceConfig) {
-        if !["mongodb://", "mongodb+srv://"].iter().any(|scheme| mongodb.uri.reveal().starts_with(scheme)) {
+    fn mongodb_uri(&mut self, at: &At<'_>, uri: &Secret) {
+        if !["mongodb://", "mongodb+srv://"].iter().any(|scheme| uri.reveal().starts_with(scheme)) {
             let at = at.key("uri");
             let message = format!("`{}` is no MongoDB connection string", at.name());
             self.report(&at, Code::MongoConfiguration, message, "it begins with `mongodb://` or `mongodb+srv://`");
-        } else if let Err(cause) = ConnectionString::parse(mongodb.uri.reveal()) {
+        } else if let Err(cause) = ConnectionString::parse(uri.reveal()) {
             let at = at.key("uri");
             let message = format!("`{}` is no MongoDB connection string", at.name());
             // The cause may quote what the driver took for a host and is part of a password: told only where there is none.
-            let help = match (&*cause.kind, mongodb.uri.reveal().contains('@')) {
+            let help = match (&*cause.kind, uri.reveal().contains('@')) {
                 (ErrorKind::InvalidArgument { message, .. }, false) => message.clone(),
                 _ => "check hosts, ports and options; in user name and password write `%40` for `@`, `%3A` for `:`, `%2F` for `/`"
                     .to_owned(),
             };
             self.report(&at, Code::MongoConfiguration, message, help);
         }
-        if let Some(database) = &mongodb.database
+    }
+
+    fn database(&mut self, at: &At<'_>, database: Option<&str>) {
+        if let Some(database) = database
             && (database.is_empty() || database.len() > 63 || database.contains(['/', '\\', '.', ' ', '"', '$', '\0']))
         {
             let help =
                 "a name has 1 to 63 bytes and none of / \\ . \" $ and space; leave the key out for all databases";
             self.value(&at.key("database"), "is no name of a database", help);
         }
+    }
+
+    fn mongodb(&mut self, at: &At<'_>, mongodb: &MongodbSourceConfig) {
+        self.mongodb_uri(at, &mongodb.uri);
+        self.database(at, mongodb.database.as_deref());
         let collections = at.key("collections");
         if mongodb.database.is_none() && !mongodb.collections.is_empty() {
             let message = "`collections` needs `database`";
@@ -353,6 +396,18 @@ impl Check<'_> {
                         "take 1 or more, or leave it out to keep all",
                     );
                 }
+                if !(1..=100).contains(&redis.pause_at) {
+                    self.value(&at.key("pause_at"), "is out of range", "take 1 to 100 (hundredths of `maxmemory`)");
+                }
+            }
+            SinkConfig::Mongodb(mongodb) => {
+                let at = at.key("mongodb");
+                self.mongodb_uri(&at, &mongodb.uri);
+                self.database(&at, mongodb.database.as_deref());
+                if mongodb.collection.as_ref().is_some_and(|name| name.is_empty() || name.contains(['$', '\0'])) {
+                    let help = "a name is not empty and holds no `$`";
+                    self.value(&at.key("collection"), "is no name of a collection", help);
+                }
             }
             SinkConfig::File(file) => {
                 let at = at.key("file").key("path");
@@ -369,7 +424,7 @@ impl Check<'_> {
         }
     }
 
-    fn redis(&mut self, at: &At<'_>, url: &Secret, stream: &str, timeout: Span) {
+    fn redis_url(&mut self, at: &At<'_>, url: &Secret) {
         const SCHEMES: &[&str] = &["redis://", "rediss://", "unix://", "redis+unix://"];
         if !SCHEMES.iter().any(|scheme| url.reveal().starts_with(scheme)) {
             let at = at.key("url");
@@ -382,6 +437,10 @@ impl Check<'_> {
             let help = "check host, port and database number: `redis://USER:PASSWORD@HOST:PORT/0`, with `%40` for an `@` in the password";
             self.report(&at, Code::RedisConfiguration, message, help);
         }
+    }
+
+    fn redis(&mut self, at: &At<'_>, url: &Secret, stream: &str, timeout: Span) {
+        self.redis_url(at, url);
         if stream.is_empty() {
             self.value(&at.key("stream"), "is empty", "name the stream");
         }

@@ -272,6 +272,7 @@ impl Reader<'_> {
             cluster_time,
             wall_time,
             headers,
+            position: None,
         })
     }
 
@@ -389,6 +390,7 @@ mod tests {
             cluster_time: Some((77 << 32) | 5),
             wall_time: Some(1_769_860_800_001),
             headers: [Header { name: "schema_version".into(), value: "v\"1".into() }].into_iter().collect(),
+            position: None,
         }
     }
 
@@ -410,6 +412,7 @@ mod tests {
             cluster_time: None,
             wall_time: Some(i64::MIN),
             headers: Headers::default(),
+            position: None,
             ..change
         };
         assert_eq!(read_change(&line(&bare), "x:1").unwrap(), bare);

@@ -6,13 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use bytestring::ByteString;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
+use super::retry::Backoff;
 use crate::{
-    checkpoint::Checkpoint,
-    error::{Code, Fault},
+    checkpoint::Store,
+    error::Fault,
     plugin::StageChain,
-    position::Position,
+    position::{Position, Positions},
     status::PipelineStatus,
 };
 
@@ -30,6 +33,7 @@ pub(super) enum Event {
 /// A batch on its way.
 pub(super) struct Sent {
     pub(super) batch: u64,
+    pub(super) partition: ByteString,
     pub(super) position: Option<Position>,
     /// Changes in it, as read.
     pub(super) changes: u64,
@@ -115,12 +119,16 @@ impl Order {
 pub(super) struct Frontier {
     pipeline: Arc<str>,
     sinks: usize,
-    checkpoint: Option<(Checkpoint, Duration)>,
+    store: Option<Arc<Mutex<Store>>>,
     generations: Option<Arc<StageChain>>,
     status: PipelineStatus,
     progress: watch::Sender<Progress>,
+    abort: CancellationToken,
     order: Order,
     batch: u64,
+    /// Where everything before is safe.
+    positions: Positions,
+    /// Newer than what is stored.
     unwritten: Option<Position>,
 }
 
@@ -128,30 +136,72 @@ impl Frontier {
     pub(super) fn new(
         pipeline: Arc<str>,
         sinks: usize,
-        checkpoint: Option<(Checkpoint, Duration)>,
+        store: Option<Arc<Mutex<Store>>>,
+        from: Positions,
         generations: Option<Arc<StageChain>>,
         status: PipelineStatus,
         progress: watch::Sender<Progress>,
+        abort: CancellationToken,
     ) -> Self {
-        let (order, batch, unwritten) = (Order::default(), 0, None);
-        Self { pipeline, sinks, checkpoint, generations, status, progress, order, batch, unwritten }
+        let (order, batch, unwritten, positions) = (Order::default(), 0, None, from);
+        Self { pipeline, sinks, store, generations, status, progress, abort, order, batch, positions, unwritten }
     }
 
-    /// Runs until everybody who could tell it something is gone; then all that is safe is checkpointed.
+    /// Runs until everybody who could tell it something is gone; then all that is safe is checkpointed. Between the writes it keeps
+    /// the lease alive.
     pub(super) async fn run(mut self, mut events: mpsc::UnboundedReceiver<Event>) -> Result<(), Fault> {
-        let interval = self.checkpoint.as_ref().map_or(Duration::from_secs(1), |(_, interval)| *interval);
-        let mut write_at = tokio::time::interval(interval.max(Duration::from_millis(1)));
-        write_at.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (interval, renewal) = match &self.store {
+            Some(store) => {
+                let store = store.lock().await;
+                (store.interval, store.renewal())
+            }
+            None => (Duration::from_secs(1), None),
+        };
+        let ticks = |every: Duration| {
+            let mut ticks = tokio::time::interval(every.max(Duration::from_millis(1)));
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            ticks
+        };
+        let (mut write_at, mut renew_at) = (ticks(interval), ticks(renewal.unwrap_or(Duration::from_secs(1))));
+        let mut backoff = Backoff::new();
         loop {
             tokio::select! {
                 event = events.recv() => match event {
                     Some(event) => self.take(event),
                     None => break,
                 },
-                _ = write_at.tick(), if self.unwritten.is_some() => self.write().await?,
+                _ = write_at.tick(), if self.unwritten.is_some() => {
+                    if self.write().await? {
+                        backoff.reset();
+                        renew_at.reset();
+                    } else {
+                        // The data goes on meanwhile: what is not stored is only sent again after a crash.
+                        write_at.reset_after(backoff.next());
+                    }
+                }
+                _ = renew_at.tick(), if renewal.is_some() => self.renew().await?,
             }
         }
-        self.write().await
+        while !self.write().await? {
+            if !backoff.wait(&self.abort).await {
+                break;
+            }
+        }
+        if let Some(store) = &self.store {
+            store.lock().await.release().await;
+        }
+        Ok(())
+    }
+
+    async fn renew(&mut self) -> Result<(), Fault> {
+        let Some(store) = &self.store else { return Ok(()) };
+        match store.lock().await.renew().await {
+            Err(fault) if fault.is_transient() => {
+                self.status.checkpoint_failed(Some(&fault));
+                Ok(())
+            }
+            renewed => renewed,
+        }
     }
 
     fn take(&mut self, event: Event) {
@@ -163,46 +213,51 @@ impl Frontier {
             Event::Safe { batch } => self.order.safe(batch),
         };
         let metrics = self.status.metrics();
-        for Sent { batch, position, changes, newest, permit } in ready {
+        for Sent { batch, partition, position, changes, newest, permit } in ready {
             self.batch = batch;
             if changes > 0 {
                 metrics.lag.safe(newest);
             }
             self.progress.send_modify(|progress| progress.safe += changes);
             self.status.frontier(batch, position.as_ref());
-            if position.is_some() {
-                self.unwritten = position;
+            if let Some(position) = position {
+                self.positions.set(&partition, position.clone());
+                self.unwritten = Some(position);
             }
             drop(permit);
         }
         self.status.set_in_flight(self.order.waiting.len() as u64);
     }
 
-    async fn write(&mut self) -> Result<(), Fault> {
-        let Some((checkpoint, _)) = &self.checkpoint else {
+    /// Stores what is safe; false when that is to be tried again.
+    async fn write(&mut self) -> Result<bool, Fault> {
+        let Some(position) = self.unwritten.clone() else { return Ok(true) };
+        let Some(store) = &self.store else {
+            self.status.checkpointed(&position);
             self.unwritten = None;
-            return Ok(());
+            return Ok(true);
         };
-        let Some(position) = self.unwritten.take() else { return Ok(()) };
         let generations = self.generations.as_ref().map(|chain| chain.current().generations()).unwrap_or_default();
-        let (store, stored, batch) = (checkpoint.clone(), position.clone(), self.batch);
-        let written = tokio::task::spawn_blocking(move || store.store(&stored, batch, generations)).await;
+        let written = store.lock().await.store(&self.positions, self.batch, generations).await;
         let metrics = self.status.metrics();
-        match written.unwrap_or_else(|cause| Err(Fault::fatal(Code::CheckpointWrite, cause.to_string()))) {
+        match written {
             Ok(()) => {
                 metrics.checkpoint_writes.inc();
+                self.unwritten = None;
+                self.status.checkpoint_failed(None);
                 self.status.checkpointed(&position);
-                Ok(())
+                Ok(true)
             }
             Err(fault) => {
                 metrics.checkpoint_failures.inc();
+                self.status.checkpoint_failed(Some(&fault));
                 tracing::error!(
                     event = "checkpoint_failed",
                     pipeline = %self.pipeline,
                     code = fault.code.as_str(),
                     "{}", fault.message
                 );
-                Err(fault)
+                if fault.is_transient() { Ok(false) } else { Err(fault) }
             }
         }
     }
@@ -213,7 +268,7 @@ mod tests {
     use super::{Order, Sent};
 
     fn sent(batch: u64) -> Sent {
-        Sent { batch, position: None, changes: 1, newest: None, permit: None }
+        Sent { batch, partition: "all".into(), position: None, changes: 1, newest: None, permit: None }
     }
 
     fn numbers(ready: Vec<Sent>) -> Vec<u64> {

@@ -89,13 +89,13 @@ impl Letters {
         self.write(&letters).await
     }
 
-    /// Writes what a sink will never take.
-    pub(super) async fn bury_refused(&self, writes: &Writes<'_>, sink: &str) -> Result<(), Fault> {
-        if writes.refused().is_empty() {
+    /// Writes what a sink will never take, but for the first `buried`, which are in the dead letter already.
+    pub(super) async fn bury_refused(&self, writes: &Writes<'_>, buried: usize, sink: &str) -> Result<(), Fault> {
+        let refused = writes.refused().get(buried..).unwrap_or_default();
+        if refused.is_empty() {
             return Ok(());
         }
-        let letters: Vec<DeadLetter> = writes
-            .refused()
+        let letters: Vec<DeadLetter> = refused
             .iter()
             .filter_map(|refused| {
                 let change = writes.get(refused.index)?.change;

@@ -8,59 +8,69 @@
 //! budget for the pipeline, which a batch holds from the moment it is read until it is safe. That is the back-pressure.
 
 mod frontier;
+mod hold;
 mod lane;
 mod letters;
 mod processor;
 mod reader;
 mod retry;
+mod session;
 mod sinks;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    sync::{Semaphore, mpsc, watch},
-    task::JoinSet,
-};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    checkpoint::Checkpoint,
-    dead_letter::DeadLetterWriter,
-    error::Fault,
+    config::{DeadLetterConfig, PipelineConfig},
+    error::{Code, Fault, Severity},
     plugin::{PluginEngine, StageChain},
-    sink::AnySink,
-    source::{AnySource, BatchLimits},
+    source::BatchLimits,
+    state::StateDir,
     status::{PipelineStatus, State},
     telemetry::metrics::Metrics,
 };
 
-use frontier::{Frontier, Progress};
-use letters::Letters;
+use retry::Backoff;
+use session::Ended;
 
-/// Everything a pipeline is made of.
+/// Everything a pipeline is made of. It runs in *sessions*: each takes the pipeline for this host, opens source and sinks at the stored
+/// positions and moves changes until something ends it; most pipelines need one.
 pub struct Pipeline {
     /// Its name.
     pub name: Arc<str>,
-    /// Where changes come from.
-    pub source: AnySource,
+    /// What the configuration says of it.
+    pub config: PipelineConfig,
+    /// Its source, without secrets.
+    pub source: Arc<str>,
     /// How batches are cut.
     pub limits: BatchLimits,
-    /// Parallel lanes.
-    pub lanes: usize,
     /// The stages; none for a pipeline without plugins.
     pub stages: Option<(PluginEngine, Arc<StageChain>)>,
-    /// Where changes go, by name.
-    pub sinks: Vec<(String, AnySink)>,
     /// Where changes go that cannot go on.
-    pub dead_letter: DeadLetterWriter,
-    /// Where the position is kept, and how often it is written; none for a source without positions.
-    pub checkpoint: Option<(Checkpoint, Duration)>,
+    pub dead_letter: DeadLetterConfig,
+    /// What this host keeps.
+    pub state: Arc<StateDir>,
     /// Fields of the document that log lines about a change show.
     pub log_fields: Arc<[String]>,
     /// Where it reports.
     pub status: PipelineStatus,
     /// For the figures of its stages.
     pub metrics: Metrics,
+    /// How it is run.
+    pub mode: Mode,
+}
+
+/// How the pipelines of a host are run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mode {
+    /// Drain when the source has been quiet for so long and all is safe.
+    pub exit_when_idle: Option<Duration>,
+    /// Wait while another host runs the pipeline.
+    pub standby: bool,
+    /// Print what the sinks would get, and write nothing.
+    pub dry_run: bool,
 }
 
 /// How a pipeline is asked to end.
@@ -72,168 +82,64 @@ pub struct Stop {
     pub abort: CancellationToken,
 }
 
-/// How many batches wait between two parts, beside the one each works on.
-const DEPTH: usize = 2;
-
-/// How many batches' worth of bytes may be in flight.
-const BATCHES_IN_FLIGHT: usize = 6;
-
-/// The bytes a pipeline may have in flight, counted in KiB.
-#[derive(Clone)]
-struct Budget {
-    permits: Arc<Semaphore>,
-    all: u32,
-}
-
-impl Budget {
-    fn new(limits: &BatchLimits) -> Self {
-        let kib = (limits.max_bytes / 1024 + 1).saturating_mul(BATCHES_IN_FLIGHT);
-        let all = u32::try_from(kib).unwrap_or(u32::MAX).min(u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX));
-        Self { permits: Arc::new(Semaphore::new(all as usize)), all }
-    }
-
-    /// Waits until there is room for a batch. One that is bigger than all the room takes all of it.
-    async fn take(&self, bytes: usize) -> Option<tokio::sync::OwnedSemaphorePermit> {
-        let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX).min(self.all);
-        Arc::clone(&self.permits).acquire_many_owned(kib).await.ok()
-    }
-}
-
 impl Pipeline {
-    /// Runs until the source ends, it is told to stop, or only the operator can help. With `exit_when_idle` it drains by
-    /// itself when the source has been quiet that long and everything read is safe.
+    /// Runs until the source ends, it is told to stop, or only the operator can help. While `paused` is true nothing runs, and the
+    /// pipeline is nobody's.
     ///
     /// # Errors
     /// What stopped it. What was in flight is read again at the next start.
-    pub async fn run(self, stop: Stop, exit_when_idle: Option<Duration>) -> Result<(), Fault> {
-        let Self { name, source, limits, lanes, stages, sinks, dead_letter, checkpoint, log_fields, status, metrics } =
-            self;
-        // A part that fails ends the others: nobody sends into a channel that nobody reads.
-        let abort = stop.abort.child_token();
-        let drain = stop.drain.child_token();
-        let letters = Letters::new(&name, dead_letter, status.clone(), log_fields, abort.clone());
-        tokio::select! {
-            opened = letters.open() => opened.inspect_err(|fault| status.stopped(fault))?,
-            () = drain.cancelled() => {
-                status.set_state(State::Finished);
-                return Ok(());
-            }
-        }
-
-        let budget = Budget::new(&limits);
-        let (progress, mut seen) = watch::channel(Progress::default());
-        let (to_processor, from_reader) = mpsc::channel(1);
-        let (to_frontier, from_parts) = mpsc::unbounded_channel();
-        let mut parts: JoinSet<Result<(), Fault>> = JoinSet::new();
-
-        let sink_count = sinks.len();
-        let mut to_sinks = Vec::with_capacity(sink_count);
-        for (index, (sink_name, sink)) in sinks.into_iter().enumerate() {
-            let (to_sink, batches) = mpsc::channel(DEPTH);
-            to_sinks.push(to_sink);
-            let task = sinks::SinkTask {
-                pipeline: Arc::clone(&name),
-                name: sink_name,
-                index,
-                sink,
-                batches,
-                acks: to_frontier.clone(),
-                letters: letters.clone(),
-                status: status.clone(),
-                abort: abort.clone(),
-            };
-            parts.spawn(task.run());
-        }
-
-        let generations = stages.as_ref().map(|(_, chain)| Arc::clone(chain));
-        let resume = checkpoint.as_ref().map(|(checkpoint, _)| checkpoint.clone());
-        parts.spawn(
-            Frontier::new(Arc::clone(&name), sink_count, checkpoint, generations, status.clone(), progress.clone())
-                .run(from_parts),
-        );
-        parts.spawn(
-            processor::Processor {
-                pipeline: Arc::clone(&name),
-                lanes,
-                stages,
-                letters,
-                to_frontier,
-                to_sinks,
-                status: status.clone(),
-                metrics,
-            }
-            .run(from_reader),
-        );
-        parts.spawn(
-            reader::Reader {
-                pipeline: Arc::clone(&name),
-                source,
-                limits,
-                checkpoint: resume,
-                budget,
-                batches: to_processor,
-                progress,
-                status: status.clone(),
-                drain: drain.clone(),
-                abort: abort.clone(),
-                held: None,
-            }
-            .run(),
-        );
-
-        let mut failed = None;
+    pub async fn run(self, stop: Stop, mut paused: watch::Receiver<bool>) -> Result<(), Fault> {
+        let mut backoff = Backoff::new();
         loop {
-            let idle = async {
-                match exit_when_idle {
-                    Some(quiet) => frontier::quiet(&mut seen, quiet).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                part = parts.join_next() => match part {
-                    None => break,
-                    Some(Ok(Ok(()))) => {}
-                    Some(Ok(Err(fault))) => {
-                        failed.get_or_insert(fault);
-                        drain.cancel();
-                        abort.cancel();
+            if *paused.borrow_and_update() {
+                self.status.set_state(State::Paused);
+                tracing::info!(event = "pipeline_paused", pipeline = %self.name, "pipeline {} is paused", self.name);
+                tokio::select! {
+                    resumed = paused.wait_for(|paused| !paused) => if resumed.is_err() { return Ok(()) },
+                    () = stop.drain.cancelled() => {
+                        self.status.set_state(State::Finished);
+                        return Ok(());
                     }
-                    Some(Err(cause)) => {
-                        failed.get_or_insert(Fault::fatal(
-                            crate::error::Code::Internal,
-                            format!("a part of pipeline `{name}` broke: {cause}; this is a defect of tidegate, please report it"),
-                        ));
-                        drain.cancel();
-                        abort.cancel();
+                }
+                tracing::info!(event = "pipeline_resumed", pipeline = %self.name, "pipeline {} goes on", self.name);
+                self.status.set_state(State::Starting);
+            }
+            let began = std::time::Instant::now();
+            match self.session(&stop, &mut paused).await {
+                Ok(Ended::Paused) => {}
+                Ok(Ended::Done) => {
+                    self.status.set_state(State::Finished);
+                    return Ok(());
+                }
+                Err(fault) if self.goes_on(&fault) && !stop.drain.is_cancelled() => {
+                    tracing::warn!(
+                        event = "pipeline_rewinds",
+                        pipeline = %self.name,
+                        code = fault.code.as_str(),
+                        "pipeline {} begins again at the stored position: {}",
+                        self.name,
+                        fault.message
+                    );
+                    self.status.set_state(State::Starting);
+                    // One that ran well for a while had another cause than the last.
+                    if began.elapsed() > Duration::from_secs(30) {
+                        backoff.reset();
                     }
-                },
-                () = idle, if !drain.is_cancelled() => {
-                    tracing::info!(event = "pipeline_idle", pipeline = %name, "pipeline {name} is quiet and all is safe: it ends");
-                    drain.cancel();
+                    if !backoff.wait(&stop.drain).await {
+                        self.status.set_state(State::Finished);
+                        return Ok(());
+                    }
                 }
-                () = abort.cancelled(), if failed.is_none() && stop.abort.is_cancelled() => {
-                    parts.abort_all();
-                    failed = Some(Fault::fatal(
-                        crate::error::Code::ShutdownTimeout,
-                        format!("pipeline `{name}` was not drained in time: what was in flight is read again at the next start"),
-                    ));
+                Err(fault) => {
+                    self.status.stopped(&fault);
+                    return Err(fault);
                 }
-            }
-        }
-        match failed {
-            Some(fault) => {
-                status.stopped(&fault);
-                Err(fault)
-            }
-            None => {
-                status.set_state(State::Finished);
-                Ok(())
             }
         }
     }
-}
 
-/// Where the files of a pipeline lie in the state directory.
-pub fn dead_letter_file(state: &std::path::Path, pipeline: &str) -> PathBuf {
-    state.join(format!("{pipeline}.dead.jsonl"))
+    /// Whether a new session helps: the position went back, or another host has the pipeline and this one stands by.
+    fn goes_on(&self, fault: &Fault) -> bool {
+        fault.severity == Severity::Rewind || (self.mode.standby && fault.code == Code::Fenced)
+    }
 }

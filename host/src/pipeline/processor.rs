@@ -147,9 +147,11 @@ impl Processor {
         let outbound = Arc::new(Outbound {
             number,
             changes: items.into_iter().map(|Item { change, route, .. }| Routed { change, route }).collect(),
+            partition: batch.partition.clone(),
             position: batch.position.clone(),
         });
-        let sent = Sent { batch: number, position: batch.position, changes, newest, permit };
+        let sent =
+            Sent { batch: number, partition: batch.partition, position: batch.position, changes, newest, permit };
         // The frontier and the sinks live as long as this task, unless the pipeline is being aborted.
         let _ = self.to_frontier.send(Event::Sent(sent));
         for sink in &self.to_sinks {

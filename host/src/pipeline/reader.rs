@@ -5,12 +5,11 @@ use std::{sync::Arc, time::Instant};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Budget, frontier::Progress, retry::Backoff};
+use super::{frontier::Progress, hold::Opening, retry::Backoff, session::Budget};
 use crate::{
     batch::Batch,
-    checkpoint::Checkpoint,
-    error::{Code, Fault},
-    position::Position,
+    error::Fault,
+    position::Positions,
     source::{AnySource, BatchLimits, Read, Source as _},
     status::{PipelineStatus, State},
 };
@@ -27,7 +26,10 @@ pub(super) struct Reader {
     pub(super) pipeline: Arc<str>,
     pub(super) source: AnySource,
     pub(super) limits: BatchLimits,
-    pub(super) checkpoint: Option<Checkpoint>,
+    /// Where the source is opened, and from then on where it stands.
+    pub(super) at: Positions,
+    /// What makes the opening positions durable; none where the pipeline goes on.
+    pub(super) opening: Option<Opening>,
     pub(super) budget: Budget,
     pub(super) batches: mpsc::Sender<Loaded>,
     pub(super) progress: watch::Sender<Progress>,
@@ -50,37 +52,39 @@ impl Reader {
     /// Runs until the source ends, the pipeline drains, or only the operator can help.
     pub(super) async fn run(mut self) -> Result<(), Fault> {
         let drain = self.drain.clone();
-        let stored = match self.checkpoint.clone() {
-            Some(checkpoint) => blocking(move || checkpoint.load()).await?,
-            None => None,
-        };
-        let fresh = stored.is_none();
-        let mut at = stored;
         let mut backoff = Backoff::new();
-        let mut opened_before = false;
         loop {
             let opened = tokio::select! {
-                opened = self.source.open(at.as_ref()) => opened,
+                opened = self.source.open(&self.at) => opened,
                 () = drain.cancelled() => return Ok(()),
             };
             let failed = match opened {
-                Ok(opening) => {
-                    let position = opening.or_else(|| at.clone());
-                    if fresh && !opened_before {
-                        self.keep_opening(position.clone()).await?;
-                        at = position.clone();
+                Ok(positions) => {
+                    // A new pipeline begins where its source was opened first, also when it is opened again before the first batch.
+                    for (partition, position) in positions.iter() {
+                        if self.at.get(partition).is_none() {
+                            self.at.set(partition, position.clone());
+                        }
                     }
-                    self.status.source_opened(position.as_ref());
+                    if let Some(mut opening) = self.opening.take()
+                        && !opening.keep(&self.at).await?
+                    {
+                        return Ok(());
+                    }
+                    let position = self.at.iter().next().map(|(_, position)| position);
+                    self.status.source_opened(position);
                     self.status.opening_stored();
+                    if let Some(position) = position {
+                        self.status.checkpointed(position);
+                    }
                     if self.status.state() != State::Draining {
                         self.status.set_state(State::Running);
                     }
-                    opened_before = true;
                     self.progress.send_modify(|progress| {
                         progress.open = true;
                         progress.last_change = Instant::now();
                     });
-                    match self.read(&mut at, &mut backoff).await? {
+                    match self.read(&mut backoff).await? {
                         Ended::Done => return Ok(()),
                         Ended::Failed(fault) => fault,
                     }
@@ -106,18 +110,8 @@ impl Reader {
         }
     }
 
-    /// Makes the place durable at which a new pipeline begins, before it reads anything: a crash does not move it.
-    async fn keep_opening(&self, position: Option<Position>) -> Result<(), Fault> {
-        if let (Some(checkpoint), Some(position)) = (self.checkpoint.clone(), position) {
-            let kept = position.clone();
-            blocking(move || checkpoint.store(&kept, 0, Vec::new())).await?;
-            self.status.checkpointed(&position);
-        }
-        Ok(())
-    }
-
     /// Reads until something ends it. What was joined so far is sent in every case.
-    async fn read(&mut self, at: &mut Option<Position>, backoff: &mut Backoff) -> Result<Ended, Fault> {
+    async fn read(&mut self, backoff: &mut Backoff) -> Result<Ended, Fault> {
         loop {
             let (mut batch, mut ended) = match self.held.take() {
                 Some(held) => (held, None),
@@ -139,8 +133,8 @@ impl Reader {
             } else {
                 ended = self.fill(&mut batch).await;
             }
-            if batch.position.is_some() {
-                at.clone_from(&batch.position);
+            if let Some(position) = &batch.position {
+                self.at.set(&batch.partition, position.clone());
             }
             if !self.send(batch).await {
                 return Ok(Ended::Done);
@@ -167,6 +161,7 @@ impl Reader {
                     bytes += more.size();
                     if batch.changes.len() + more.changes.len() > self.limits.max_events
                         || bytes > self.limits.max_bytes
+                        || batch.partition != more.partition
                     {
                         self.held = Some(more);
                         return None;
@@ -210,11 +205,4 @@ impl Reader {
         metrics.inflight_bytes.set(in_use.saturating_mul(1024));
         self.batches.send(Loaded { batch, changes, newest, permit }).await.is_ok()
     }
-}
-
-/// Runs what touches the disk off the runtime's threads.
-async fn blocking<T: Send + 'static>(run: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
-    tokio::task::spawn_blocking(run)
-        .await
-        .unwrap_or_else(|cause| Err(Fault::fatal(Code::Internal, format!("a task broke: {cause}"))))
 }

@@ -27,9 +27,14 @@ impl Backoff {
         *self = Self::new();
     }
 
+    /// The next wait.
+    pub(super) fn next(&mut self) -> Duration {
+        self.0.next().unwrap_or(CEILING)
+    }
+
     /// Waits for the next try; false when it was cancelled meanwhile.
     pub(super) async fn wait(&mut self, cancelled: &CancellationToken) -> bool {
-        let delay = self.0.next().unwrap_or(CEILING);
+        let delay = self.next();
         tokio::select! {
             () = tokio::time::sleep(delay) => true,
             () = cancelled.cancelled() => false,

@@ -2,14 +2,17 @@
 
 use std::{sync::Arc, time::Instant};
 
-use tokio::sync::mpsc;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Duration, Interval, MissedTickBehavior},
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{frontier::Event, letters::Letters, retry::Backoff};
+use super::{frontier::Event, hold::{Begin, Opening}, letters::Letters, retry::Backoff};
 use crate::{
     batch::SharedOutbound,
-    error::Fault,
-    sink::{AnySink, Sink as _, Writes},
+    error::{Fault, Severity},
+    sink::{AnySink, Keeper as _, Sink as _, Writes, Wrote},
     status::PipelineStatus,
 };
 
@@ -23,11 +26,35 @@ pub(super) struct SinkTask {
     pub(super) letters: Letters,
     pub(super) status: PipelineStatus,
     pub(super) abort: CancellationToken,
+    /// For a sink that keeps positions, which was claimed and is open already.
+    pub(super) keeping: Option<Keeping>,
+}
+
+/// What a sink that keeps positions needs.
+pub(super) struct Keeping {
+    /// How often the lease is renewed.
+    pub(super) renewal: Duration,
+    pub(super) source: Arc<str>,
+    /// The opening positions, in a pipeline that begins.
+    pub(super) begin: Option<oneshot::Receiver<Begin>>,
 }
 
 impl SinkTask {
     /// Runs until there are no more batches.
     pub(super) async fn run(mut self) -> Result<(), Fault> {
+        let ended = match self.keeping.take() {
+            Some(keeping) => {
+                let ended = self.run_keeping(keeping).await;
+                // Also after a failure: what holds the record for nothing only makes the next host wait.
+                self.sink.release().await;
+                ended
+            }
+            None => self.run_plain().await,
+        };
+        ended
+    }
+
+    async fn run_plain(&mut self) -> Result<(), Fault> {
         let mut next = None;
         if !self.open(&mut next).await? {
             return Ok(());
@@ -41,11 +68,80 @@ impl SinkTask {
                     None => return Ok(()),
                 },
             };
-            if !self.write(&batch).await? {
+            if !self.write(&batch, false).await? {
                 return Ok(());
             }
             // The frontier lives until the last sink is gone.
             let _ = self.acks.send(Event::Safe { batch: batch.number });
+        }
+    }
+
+    async fn run_keeping(&mut self, keeping: Keeping) -> Result<(), Fault> {
+        let mut renew = tokio::time::interval(keeping.renewal);
+        renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        if let Some(mut begin) = keeping.begin
+            && !self.begin(&mut begin, &keeping.source, &mut renew).await?
+        {
+            return Ok(());
+        }
+        loop {
+            let batch = tokio::select! {
+                batch = self.batches.recv() => batch,
+                _ = renew.tick() => {
+                    self.renew().await?;
+                    continue;
+                }
+            };
+            let Some(batch) = batch else { break };
+            if !self.write(&batch, true).await? {
+                return Ok(());
+            }
+            let _ = self.acks.send(Event::Safe { batch: batch.number });
+        }
+        let mut backoff = Backoff::new();
+        while let Err(fault) = self.sink.settle().await {
+            if !self.again(&fault, &mut backoff).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores the opening positions; false when the pipeline ends before there are any.
+    async fn begin(
+        &mut self,
+        begin: &mut oneshot::Receiver<Begin>,
+        source: &str,
+        renew: &mut Interval,
+    ) -> Result<bool, Fault> {
+        let Begin { positions, done } = loop {
+            tokio::select! {
+                begin = &mut *begin => match begin {
+                    Ok(begin) => break begin,
+                    Err(_) => return Ok(false),
+                },
+                _ = renew.tick() => self.renew().await?,
+            }
+        };
+        let about = Opening::about(&self.pipeline, source);
+        let mut backoff = Backoff::new();
+        while let Err(fault) = self.sink.begin(&about, &positions).await {
+            if !self.again(&fault, &mut backoff).await? {
+                return Ok(false);
+            }
+        }
+        let _ = done.send(());
+        Ok(true)
+    }
+
+    /// Keeps the lease; a server that is away may have let it go, which the fence of the next write tells.
+    async fn renew(&mut self) -> Result<(), Fault> {
+        match self.sink.renew().await {
+            Ok(()) => {
+                self.status.sink_connected(self.index);
+                Ok(())
+            }
+            Err(fault) => self.tell(&fault),
         }
     }
 
@@ -68,25 +164,39 @@ impl SinkTask {
         }
     }
 
-    /// Writes one batch until all of it is safe or in the dead letter; false when the pipeline was aborted.
-    async fn write(&mut self, batch: &SharedOutbound) -> Result<bool, Fault> {
-        let mut writes = Writes::new(batch.for_sink(self.index));
-        if writes.is_empty() {
+    /// Writes one batch until all of it is safe or in the dead letter; false when the pipeline was aborted. A sink that keeps positions
+    /// is told of empty batches too.
+    async fn write(&mut self, batch: &SharedOutbound, keeping: bool) -> Result<bool, Fault> {
+        let mut writes = Writes::of(batch, self.index);
+        if writes.is_empty() && !keeping {
             return Ok(true);
         }
         let bytes: usize = writes.pending().map(|(_, delivery)| delivery.change.size()).sum();
         let mut backoff = Backoff::new();
-        let mut failed_before = false;
+        let (mut failed_before, mut buried) = (false, 0);
         loop {
             let start = Instant::now();
             let written = self.sink.write(&mut writes).await;
-            if let Some(metrics) = self.status.sinks().get(self.index) {
+            if let Some(metrics) = self.status.sinks().get(self.index)
+                && !writes.is_empty()
+            {
                 metrics.observe(start.elapsed());
             }
             match written {
-                Ok(()) => break,
-                Err(fault) if !self.again(&fault, &mut backoff).await? => return Ok(false),
-                Err(_) => failed_before = true,
+                Ok(wrote) => {
+                    // Durable in the dead letter before the sink's position moves over it, and before the batch counts as safe.
+                    self.letters.bury_refused(&writes, buried, &self.name).await?;
+                    buried = writes.refused().len();
+                    if wrote == Wrote::All {
+                        break;
+                    }
+                }
+                Err(fault) => {
+                    failed_before = true;
+                    if !self.again(&fault, &mut backoff).await? {
+                        return Ok(false);
+                    }
+                }
             }
         }
         if failed_before {
@@ -98,15 +208,15 @@ impl SinkTask {
                 "sink {} takes writes again", self.name
             );
         }
-        let refused = writes.refused();
+        let written = writes.len() - writes.refused().len() - writes.skipped();
         if let Some(metrics) = self.status.sinks().get(self.index) {
-            metrics.events_out.inc_by((writes.len() - refused.len()) as u64);
-            metrics.bytes_out.inc_by(bytes as u64);
+            metrics.events_out.inc_by(written as u64);
+            metrics.events_skipped.inc_by(writes.skipped() as u64);
+            metrics.bytes_out.inc_by(if written > 0 { bytes as u64 } else { 0 });
         }
         if tracing::enabled!(tracing::Level::DEBUG) {
             self.letters.tell_delivered(&writes, &self.name);
         }
-        self.letters.bury_refused(&writes, &self.name).await?;
         Ok(true)
     }
 
@@ -116,11 +226,14 @@ impl SinkTask {
         Ok(backoff.wait(&self.abort).await)
     }
 
-    /// Says that a fault is tried again; a fatal one ends the pipeline.
+    /// Says that a fault is tried again; any other than a transient one ends the pipeline, or sends it back.
     fn tell(&self, fault: &Fault) -> Result<(), Fault> {
-        self.status.sink_failed(self.index, fault);
+        if fault.severity != Severity::Rewind {
+            self.status.sink_failed(self.index, fault);
+        }
         if !fault.is_transient() {
-            return Err(Fault::fatal(fault.code, format!("sink `{}`: {}", self.name, fault.message)));
+            let message = format!("sink `{}`: {}", self.name, fault.message);
+            return Err(Fault { severity: fault.severity, code: fault.code, message });
         }
         if let Some(metrics) = self.status.sinks().get(self.index) {
             metrics.retries.inc();

@@ -154,11 +154,51 @@ impl PluginHost {
     /// # Errors
     /// When the thread cannot be started.
     pub fn watch(&mut self) -> Result<(), Fault> {
-        let names: Vec<Arc<str>> = self.inner.lock().plugins.keys().cloned().collect();
-        if !names.is_empty() {
-            self._watcher = Some(Watcher::start(Arc::clone(&self.inner), names)?);
-        }
+        self._watcher = Some(Watcher::start(Arc::clone(&self.inner))?);
         Ok(())
+    }
+
+    /// Loads what the stages of a pipeline name and is not loaded yet, and configures them; they run for the pipeline from now on.
+    ///
+    /// # Errors
+    /// Every plugin that cannot be used; then nothing is changed.
+    pub fn install(&self, pipeline: &Arc<str>, specs: Vec<StageSpec>) -> Result<Arc<StageChain>, Vec<Fault>> {
+        let mut fresh: BTreeMap<Arc<str>, Arc<Generation>> = BTreeMap::new();
+        let mut faults = Vec::new();
+        let mut stages = Vec::with_capacity(specs.len());
+        for spec in specs {
+            let running = self.inner.lock().plugins.get(&spec.plugin).cloned().or_else(|| fresh.get(&spec.plugin).cloned());
+            let generation = match running {
+                Some(generation) => Ok(generation),
+                None => self.inner.load_first(&spec.plugin).map(Arc::new),
+            };
+            match generation.and_then(|generation| self.inner.try_out(&spec, &generation).map(|()| generation)) {
+                Ok(generation) => {
+                    fresh.insert(Arc::clone(&spec.plugin), Arc::clone(&generation));
+                    stages.push((Arc::new(spec), generation));
+                }
+                Err(fault) => faults.push(fault),
+            }
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let specs = stages.iter().map(|(spec, _)| Arc::clone(spec)).collect();
+        let chain = Arc::new(StageChain { specs, current: ArcSwap::from_pointee(StageSet { stages }) });
+        let mut state = self.inner.lock();
+        for (name, generation) in fresh {
+            if let std::collections::btree_map::Entry::Vacant(entry) = state.plugins.entry(name) {
+                self.inner.announce(&generation);
+                entry.insert(generation);
+            }
+        }
+        state.chains.insert(Arc::clone(pipeline), Arc::clone(&chain));
+        Ok(chain)
+    }
+
+    /// A pipeline is gone.
+    pub fn uninstall(&self, pipeline: &str) {
+        self.inner.lock().chains.remove(pipeline);
     }
 
     /// The stages of a pipeline.
@@ -175,6 +215,11 @@ impl PluginHost {
 impl Inner {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The plugins that run.
+    pub(super) fn names(&self) -> Vec<Arc<str>> {
+        self.lock().plugins.keys().cloned().collect()
     }
 
     /// The file of a plugin.

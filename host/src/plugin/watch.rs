@@ -31,16 +31,15 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    pub(super) fn start(host: Arc<Inner>, plugins: Vec<Arc<str>>) -> Result<Self, Fault> {
+    pub(super) fn start(host: Arc<Inner>) -> Result<Self, Fault> {
         let (stop, stopped) = mpsc::channel::<()>();
-        let mut files: BTreeMap<Arc<str>, Watched> =
-            plugins.into_iter().map(|name| (name, Watched::default())).collect();
+        let mut files: BTreeMap<Arc<str>, Watched> = BTreeMap::new();
         std::thread::Builder::new()
             .name("plugin-watch".to_owned())
             .spawn(move || {
                 while stopped.recv_timeout(LOOK) == Err(mpsc::RecvTimeoutError::Timeout) {
-                    for (plugin, watched) in &mut files {
-                        watched.look(&host, plugin);
+                    for plugin in host.names() {
+                        files.entry(Arc::clone(&plugin)).or_default().look(&host, &plugin);
                     }
                 }
             })

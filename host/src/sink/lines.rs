@@ -11,7 +11,7 @@ use crate::{
     error::{Code, Fault},
     files::AppendFile,
     format::lines::write_delivery,
-    sink::{Sink, Writes},
+    sink::{Sink, Writes, Wrote},
 };
 
 /// Adds lines to a file; a router's target is another file in the same folder. What is confirmed is on disk.
@@ -58,7 +58,7 @@ impl Sink for FileSink {
         self.file(None)?.open().await
     }
 
-    async fn write(&mut self, writes: &mut Writes<'_>) -> Result<(), Fault> {
+    async fn write(&mut self, writes: &mut Writes<'_>) -> Result<Wrote, Fault> {
         let mut parts: Vec<(Option<&str>, Part)> = Vec::new();
         let mut places: HashMap<Option<&str>, usize> = HashMap::new();
         let mut refused = Vec::new();
@@ -87,8 +87,25 @@ impl Sink for FileSink {
                 writes.confirm(index);
             }
         }
-        Ok(())
+        Ok(Wrote::All)
     }
+}
+
+async fn print(lines: Vec<u8>) -> Result<(), Fault> {
+    let written = tokio::task::spawn_blocking(move || {
+        let mut out = io::stdout().lock();
+        out.write_all(&lines).and_then(|()| out.flush())
+    })
+    .await
+    .map_err(io::Error::other)
+    .flatten();
+    written.map_err(|cause| match cause.kind() {
+        io::ErrorKind::BrokenPipe => Fault::fatal(
+            Code::FileWrite,
+            "standard output was closed by the program that read it; nothing more can be written",
+        ),
+        _ => Fault::fatal(Code::FileWrite, format!("standard output cannot be written: {cause}")),
+    })
 }
 
 /// Writes lines to standard output.
@@ -100,31 +117,55 @@ impl Sink for StdoutSink {
         Ok(())
     }
 
-    async fn write(&mut self, writes: &mut Writes<'_>) -> Result<(), Fault> {
+    async fn write(&mut self, writes: &mut Writes<'_>) -> Result<Wrote, Fault> {
         let mut part = Part::default();
         for (index, delivery) in writes.pending() {
             write_delivery(&mut part.lines, &delivery);
             part.indexes.push(index);
         }
         let Part { lines, indexes } = part;
-        let written = tokio::task::spawn_blocking(move || {
-            let mut out = io::stdout().lock();
-            out.write_all(&lines).and_then(|()| out.flush())
-        })
-        .await
-        .map_err(io::Error::other)
-        .flatten();
-        written.map_err(|cause| match cause.kind() {
-            io::ErrorKind::BrokenPipe => Fault::fatal(
-                Code::FileWrite,
-                "standard output was closed by the program that read it; nothing more can be written",
-            ),
-            _ => Fault::fatal(Code::FileWrite, format!("standard output cannot be written: {cause}")),
-        })?;
+        print(lines).await?;
         for index in indexes {
             writes.confirm(index);
         }
+        Ok(Wrote::All)
+    }
+}
+
+/// Prints what a sink would get, for a dry run: the line of a file sink, with the sink's name in front.
+pub struct DrySink {
+    name: String,
+}
+
+impl DrySink {
+    /// For the sink of that name.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned() }
+    }
+}
+
+impl Sink for DrySink {
+    async fn open(&mut self) -> Result<(), Fault> {
         Ok(())
+    }
+
+    async fn write(&mut self, writes: &mut Writes<'_>) -> Result<Wrote, Fault> {
+        let mut lines = Vec::new();
+        for (_, delivery) in writes.pending() {
+            lines.extend_from_slice(b"{\"sink\":");
+            crate::format::json::write_str(&mut lines, &self.name);
+            let start = lines.len();
+            write_delivery(&mut lines, &delivery);
+            // The line begins a member later than one of a file.
+            if let Some(brace) = lines.get_mut(start) {
+                *brace = b',';
+            }
+        }
+        print(lines).await?;
+        for index in 0..writes.len() {
+            writes.confirm(index);
+        }
+        Ok(Wrote::All)
     }
 }
 
@@ -154,6 +195,7 @@ mod tests {
             cluster_time: None,
             wall_time: None,
             headers: Headers::default(),
+            position: None,
         }
     }
 

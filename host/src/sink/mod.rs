@@ -1,11 +1,21 @@
 //! Where changes go: one file or folder per system.
 
+mod ledger;
 pub mod lines;
+pub mod mongodb;
 pub mod redis;
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
-use crate::{batch::Delivery, config::SinkConfig, error::Fault};
+use bytestring::ByteString;
+
+use crate::{
+    batch::{Delivery, Outbound},
+    checkpoint::{About, Claim, Found, Holder},
+    config::SinkConfig,
+    error::{Code, Fault},
+    position::{Position, Positions, WHOLE},
+};
 
 /// The deliveries of one batch to one sink, and how far each has come.
 ///
@@ -15,6 +25,9 @@ pub struct Writes<'a> {
     deliveries: Vec<Delivery<'a>>,
     done: Vec<bool>,
     refused: Vec<Refused>,
+    partition: ByteString,
+    position: Option<Position>,
+    skipped: usize,
 }
 
 /// A delivery that this sink will never take: it goes to the dead letter.
@@ -27,10 +40,42 @@ pub struct Refused {
 }
 
 impl<'a> Writes<'a> {
-    /// All still to be written.
+    /// All still to be written, at no position.
     pub fn new(deliveries: Vec<Delivery<'a>>) -> Self {
         let done = vec![false; deliveries.len()];
-        Self { deliveries, done, refused: Vec::new() }
+        let partition = ByteString::from_static(WHOLE);
+        Self { deliveries, done, refused: Vec::new(), partition, position: None, skipped: 0 }
+    }
+
+    /// What a batch has for the sink at `index`, all still to be written.
+    pub fn of(batch: &'a Outbound, index: usize) -> Self {
+        let (partition, position) = (batch.partition.clone(), batch.position.clone());
+        Self { partition, position, ..Self::new(batch.for_sink(index)) }
+    }
+
+    /// The partition of the source that all of them are of.
+    pub fn partition(&self) -> &ByteString {
+        &self.partition
+    }
+
+    /// Where the source stands behind all of them; none for a source without positions.
+    pub fn position(&self) -> Option<&Position> {
+        self.position.as_ref()
+    }
+
+    /// Confirms what stands at `position` or before it: the sink has it from an earlier run.
+    pub fn confirm_through(&mut self, position: &Position) {
+        for (delivery, done) in self.deliveries.iter().zip(&mut self.done) {
+            if !*done && delivery.change.position.as_ref().is_some_and(|at| at <= position) {
+                *done = true;
+                self.skipped += 1;
+            }
+        }
+    }
+
+    /// How many deliveries the sink had already.
+    pub fn skipped(&self) -> usize {
+        self.skipped
     }
 
     /// What is still to be written, in source order, with its index.
@@ -77,6 +122,16 @@ impl<'a> Writes<'a> {
     }
 }
 
+/// How far a write has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrote {
+    /// Every delivery is safe or refused.
+    All,
+    /// Something was refused, and the sink must not move its position over it before it is in the dead letter: then it is to be
+    /// called again with what is left.
+    Refused,
+}
+
 /// A system that changes are written to.
 ///
 /// The pipeline writes one batch at a time to a sink, in order, and calls `write` again with what is left after a
@@ -88,28 +143,81 @@ pub trait Sink: Send {
     /// [`Fault::transient`] when trying again may help, [`Fault::fatal`] when only the operator can.
     fn open(&mut self) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Writes what is pending, in order, and marks each delivery as confirmed or refused. Returns `Ok` only when all are.
+    /// Writes what is pending, in order, and marks each delivery as confirmed or refused.
     ///
     /// # Errors
     /// As [`Sink::open`]; after a transient fault the sink is ready to be called again (it reconnects by itself).
-    fn write(&mut self, writes: &mut Writes<'_>) -> impl Future<Output = Result<(), Fault>> + Send;
+    fn write(&mut self, writes: &mut Writes<'_>) -> impl Future<Output = Result<Wrote, Fault>> + Send;
+}
+
+/// A sink that keeps the source's positions beside its data, and moves both at once: what it has it never writes again, and a
+/// host that lost the pipeline to another one cannot write any more. From [`Keeper::claim`] on, [`Sink::write`] does that.
+pub trait Keeper: Sink {
+    /// The record in words, without secrets.
+    fn place(&self) -> String;
+
+    /// Takes the record for a host, with a higher fence, unless another host holds it.
+    ///
+    /// # Errors
+    /// As [`Sink::open`].
+    fn claim(&mut self, me: &Holder, lease: Duration) -> impl Future<Output = Result<Claim, Fault>> + Send;
+
+    /// What the record says, without taking it.
+    ///
+    /// # Errors
+    /// As [`Sink::open`].
+    fn read(&mut self) -> impl Future<Output = Result<Option<Found>, Fault>> + Send;
+
+    /// Sets the positions, in a record that was claimed.
+    ///
+    /// # Errors
+    /// As [`Sink::open`], and [`Code::Fenced`].
+    fn begin(&mut self, about: &About, positions: &Positions) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Says that this host is still there.
+    ///
+    /// # Errors
+    /// As [`Keeper::begin`].
+    fn renew(&mut self) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Stores the position of batches that had nothing for this sink.
+    ///
+    /// # Errors
+    /// As [`Keeper::begin`].
+    fn settle(&mut self) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Lets another host take the record at once.
+    fn release(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// Removes the record.
+    ///
+    /// # Errors
+    /// As [`Sink::open`].
+    fn remove(&mut self) -> impl Future<Output = Result<(), Fault>> + Send;
 }
 
 /// Any of the sinks, without dynamic dispatch.
 pub enum AnySink {
     /// Redis streams.
     Redis(Box<redis::RedisSink>),
+    /// MongoDB collections.
+    Mongodb(Box<mongodb::MongodbSink>),
     /// Files of changes.
     File(lines::FileSink),
     /// Standard output.
     Stdout(lines::StdoutSink),
+    /// What a sink would get, in a dry run.
+    Dry(lines::DrySink),
 }
 
 impl AnySink {
-    /// The sink a configuration names; nothing is opened yet.
-    pub fn new(config: &SinkConfig) -> Self {
+    /// The sink a configuration names; nothing is opened yet. `pipeline` and `name` tell its record from others.
+    pub fn new(config: &SinkConfig, pipeline: &str, name: &str) -> Self {
         match config {
-            SinkConfig::Redis(config) => Self::Redis(Box::new(redis::RedisSink::new(config))),
+            SinkConfig::Redis(config) => Self::Redis(Box::new(redis::RedisSink::new(config, pipeline, name))),
+            SinkConfig::Mongodb(config) => {
+                Self::Mongodb(Box::new(mongodb::MongodbSink::new(config, pipeline, name)))
+            }
             SinkConfig::File(config) => Self::File(lines::FileSink::new(config)),
             SinkConfig::Stdout(_) => Self::Stdout(lines::StdoutSink),
         }
@@ -120,16 +228,88 @@ impl Sink for AnySink {
     async fn open(&mut self) -> Result<(), Fault> {
         match self {
             Self::Redis(sink) => sink.open().await,
+            Self::Mongodb(sink) => sink.open().await,
             Self::File(sink) => sink.open().await,
             Self::Stdout(sink) => sink.open().await,
+            Self::Dry(sink) => sink.open().await,
         }
     }
 
-    async fn write(&mut self, writes: &mut Writes<'_>) -> Result<(), Fault> {
+    async fn write(&mut self, writes: &mut Writes<'_>) -> Result<Wrote, Fault> {
         match self {
             Self::Redis(sink) => sink.write(writes).await,
+            Self::Mongodb(sink) => sink.write(writes).await,
             Self::File(sink) => sink.write(writes).await,
             Self::Stdout(sink) => sink.write(writes).await,
+            Self::Dry(sink) => sink.write(writes).await,
         }
+    }
+}
+
+/// One arm for each sink that keeps positions; the configuration is checked for `checkpoint: sink`, so the others never get here.
+macro_rules! keeper {
+    ($self:ident, $sink:ident => $keep:expr) => {
+        match $self {
+            AnySink::Redis($sink) => $keep,
+            AnySink::Mongodb($sink) => $keep,
+            AnySink::File(_) | AnySink::Stdout(_) | AnySink::Dry(_) => Err(Fault::fatal(
+                Code::Internal,
+                "a sink without positions was asked for them; this is a defect of tidegate, please report it",
+            )),
+        }
+    };
+}
+
+impl AnySink {
+    /// In the place of a sink, for a dry run.
+    pub fn dry(name: &str) -> Self {
+        Self::Dry(lines::DrySink::new(name))
+    }
+
+    /// Whether a sink can keep positions beside its data.
+    pub const fn keeps_positions(config: &SinkConfig) -> bool {
+        matches!(config, SinkConfig::Redis(_) | SinkConfig::Mongodb(_))
+    }
+}
+
+impl Keeper for AnySink {
+    fn place(&self) -> String {
+        match self {
+            Self::Redis(sink) => sink.place(),
+            Self::Mongodb(sink) => sink.place(),
+            Self::File(_) | Self::Stdout(_) | Self::Dry(_) => String::new(),
+        }
+    }
+
+    async fn claim(&mut self, me: &Holder, lease: Duration) -> Result<Claim, Fault> {
+        keeper!(self, sink => sink.claim(me, lease).await)
+    }
+
+    async fn read(&mut self) -> Result<Option<Found>, Fault> {
+        keeper!(self, sink => sink.read().await)
+    }
+
+    async fn begin(&mut self, about: &About, positions: &Positions) -> Result<(), Fault> {
+        keeper!(self, sink => sink.begin(about, positions).await)
+    }
+
+    async fn renew(&mut self) -> Result<(), Fault> {
+        keeper!(self, sink => sink.renew().await)
+    }
+
+    async fn settle(&mut self) -> Result<(), Fault> {
+        keeper!(self, sink => sink.settle().await)
+    }
+
+    async fn release(&mut self) {
+        match self {
+            Self::Redis(sink) => sink.release().await,
+            Self::Mongodb(sink) => sink.release().await,
+            Self::File(_) | Self::Stdout(_) | Self::Dry(_) => {}
+        }
+    }
+
+    async fn remove(&mut self) -> Result<(), Fault> {
+        keeper!(self, sink => sink.remove().await)
     }
 }

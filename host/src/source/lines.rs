@@ -16,9 +16,10 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     batch::{Batch, Unreadable},
+    change::Change,
     error::{Code, Fault},
     format::lines::read_change,
-    position::Position,
+    position::{Position, Positions},
     source::{BatchLimits, Read, Source},
 };
 
@@ -96,6 +97,7 @@ impl<R: AsyncBufRead + Unpin + Send> Lines<R> {
         name: &str,
         limits: &BatchLimits,
         linger: Option<Duration>,
+        fingerprint: Option<(u64, u64)>,
     ) -> Filled {
         while !batch.is_full(limits) {
             let line = match (batch.since, linger) {
@@ -106,7 +108,10 @@ impl<R: AsyncBufRead + Unpin + Send> Lines<R> {
                 _ => self.next().await,
             };
             match line {
-                Ok(Some(line)) => batch.take(line, name, self.number),
+                Ok(Some(line)) => {
+                    let position = fingerprint.map(|print| file_position(self.offset, self.number, print));
+                    batch.take(line, name, self.number, position);
+                }
                 Ok(None) => return Filled::End,
                 Err(error) => return Filled::Failed(error),
             }
@@ -138,7 +143,7 @@ impl Pending {
         self.batch.changes.len() + self.batch.unreadable.len() >= limits.max_events || self.size >= limits.max_bytes
     }
 
-    fn take(&mut self, line: Line, name: &str, number: u64) {
+    fn take(&mut self, line: Line, name: &str, number: u64, position: Option<Position>) {
         let place = format!("{name}:{number}");
         let mut unreadable = |raw: &[u8], reason: String| {
             let raw = String::from_utf8_lossy(raw).into_owned();
@@ -150,7 +155,7 @@ impl Pending {
             Line::Whole(line) => match read_change(&line, &place) {
                 Ok(change) => {
                     self.size += change.size();
-                    self.batch.changes.push(change);
+                    self.batch.changes.push(Change { position, ..change });
                 }
                 Err(cause) => unreadable(&line, format!("{place}:{cause}")),
             },
@@ -223,11 +228,11 @@ fn parts(position: &Position) -> Option<[u64; 4]> {
 }
 
 impl Source for FileSource {
-    async fn open(&mut self, from: Option<&Position>) -> Result<Option<Position>, Fault> {
+    async fn open(&mut self, from: &Positions) -> Result<Positions, Fault> {
         self.pending = Pending::default();
         self.open = None;
         let mut file = File::open(&self.path).await.map_err(|cause| self.unreadable(&cause))?;
-        let (offset, number, fingerprint) = match from {
+        let (offset, number, fingerprint) = match from.whole() {
             None => {
                 (0, 0, Self::fingerprint(&mut file, FINGERPRINT as u64).await.map_err(|cause| self.unreadable(&cause))?)
             }
@@ -260,7 +265,7 @@ impl Source for FileSource {
         let lines = Lines::new(BufReader::with_capacity(READ_BUFFER, file), offset, number);
         tracing::info!(event = "source_opened", path = %self.path.display(), offset, "the file is read");
         self.open = Some(OpenFile { lines, fingerprint, ended: false });
-        Ok(Some(file_position(offset, number, fingerprint)))
+        Ok(file_position(offset, number, fingerprint).into())
     }
 
     async fn next(&mut self) -> Result<Read, Fault> {
@@ -268,7 +273,7 @@ impl Source for FileSource {
             return Err(Fault::transient(Code::FileRead, "the file is not open"));
         };
         if !open.ended {
-            match open.lines.fill(&mut self.pending, &self.name, &self.limits, None).await {
+            match open.lines.fill(&mut self.pending, &self.name, &self.limits, None, Some(open.fingerprint)).await {
                 Filled::More => {}
                 Filled::End => open.ended = true,
                 Filled::Failed(cause) => return Err(self.unreadable(&cause)),
@@ -299,13 +304,13 @@ impl StdinSource {
 }
 
 impl Source for StdinSource {
-    async fn open(&mut self, _: Option<&Position>) -> Result<Option<Position>, Fault> {
-        Ok(None)
+    async fn open(&mut self, _: &Positions) -> Result<Positions, Fault> {
+        Ok(Positions::default())
     }
 
     async fn next(&mut self) -> Result<Read, Fault> {
         if !self.ended {
-            match self.lines.fill(&mut self.pending, "stdin", &self.limits, Some(self.limits.linger)).await {
+            match self.lines.fill(&mut self.pending, "stdin", &self.limits, Some(self.limits.linger), None).await {
                 Filled::More => {}
                 Filled::End => self.ended = true,
                 Filled::Failed(cause) => {
@@ -328,7 +333,7 @@ mod tests {
     use crate::{
         batch::Batch,
         error::Code,
-        position::Position,
+        position::{Position, Positions},
         source::{BatchLimits, Read, Source as _},
     };
 
@@ -340,7 +345,7 @@ mod tests {
 
     async fn all(path: &Path, from: Option<&Position>) -> Vec<Batch> {
         let mut source = FileSource::new(path.to_owned(), LIMITS);
-        source.open(from).await.unwrap();
+        source.open(&from.cloned().into()).await.unwrap();
         let mut batches = Vec::new();
         while let Read::Batch(batch) = source.next().await.unwrap() {
             batches.push(batch);
@@ -366,6 +371,9 @@ mod tests {
             assert_eq!(ids(&rest), ids(&batches[index + 1..]), "behind batch {index}");
         }
         assert!(batches[0].position < batches[1].position);
+        // The last change of a batch stands where the batch ends, if no line without a change follows.
+        assert_eq!(batches[0].changes[1].position, batches[0].position);
+        assert!(batches[0].changes[0].position < batches[0].changes[1].position);
     }
 
     #[tokio::test]
@@ -378,10 +386,10 @@ mod tests {
         std::fs::write(&path, line(1) + &line(2)).unwrap();
         assert_eq!(ids(&all(&path, Some(&position)).await), ["in.jsonl:2"]);
         std::fs::write(&path, line(3) + &line(4)).unwrap();
-        let fault = FileSource::new(path.clone(), LIMITS).open(Some(&position)).await.unwrap_err();
+        let fault = FileSource::new(path.clone(), LIMITS).open(&position.clone().into()).await.unwrap_err();
         assert_eq!((fault.code, fault.is_transient()), (Code::CheckpointUnreadable, false));
         std::fs::remove_file(&path).unwrap();
-        let fault = FileSource::new(path, LIMITS).open(None).await.unwrap_err();
+        let fault = FileSource::new(path, LIMITS).open(&Positions::default()).await.unwrap_err();
         assert_eq!((fault.code, fault.is_transient()), (Code::FileRead, false));
     }
 }

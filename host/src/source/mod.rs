@@ -5,7 +5,7 @@ pub mod mongodb;
 
 use std::{future::Future, time::Duration};
 
-use crate::{batch::Batch, config::SourceConfig, error::Fault, position::Position};
+use crate::{batch::Batch, config::SourceConfig, error::Fault, position::Positions};
 
 /// How a batch is cut, from the pipeline's `batch` settings.
 #[derive(Clone, Copy, Debug)]
@@ -32,13 +32,13 @@ pub enum Read {
 /// The pipeline opens a source, reads until an error, and on a transient one opens it again at the position after the
 /// last batch it got, with backoff in between. A source does not retry by itself and never skips in silence.
 pub trait Source: Send {
-    /// Opens the source after `from`, or where its start rule says when there is no position yet. Returns the position at
-    /// which it stands, to be stored before the first batch, so that a crash before it does not move the start; none
-    /// for a source without positions.
+    /// Opens each partition of the source after its position in `from`, or where the start rule says when there is none yet.
+    /// Returns the positions at which it stands, to be stored before the first batch, so that a crash before it does not move the
+    /// start; empty for a source without positions.
     ///
     /// # Errors
     /// [`Fault::transient`] when trying again may help, [`Fault::fatal`] when only the operator can.
-    fn open(&mut self, from: Option<&Position>) -> impl Future<Output = Result<Option<Position>, Fault>> + Send;
+    fn open(&mut self, from: &Positions) -> impl Future<Output = Result<Positions, Fault>> + Send;
 
     /// The next changes, at most as many as the limits allow. Waits while there are none, but comes back with a batch
     /// without changes when the position has become fresher. Cancelling it (dropping the future) loses nothing.
@@ -86,7 +86,7 @@ impl AnySource {
 }
 
 impl Source for AnySource {
-    async fn open(&mut self, from: Option<&Position>) -> Result<Option<Position>, Fault> {
+    async fn open(&mut self, from: &Positions) -> Result<Positions, Fault> {
         match self {
             Self::Mongodb(source) => source.open(from).await,
             Self::File(source) => source.open(from).await,

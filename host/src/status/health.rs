@@ -96,6 +96,10 @@ impl Status {
             State::Draining => {
                 return reasons.push(reason("pipeline".to_owned(), None, "the host is shutting down".to_owned()));
             }
+            State::Standby => {
+                return reasons.push(reason("pipeline".to_owned(), None, "another host runs it; this one stands by".to_owned()));
+            }
+            State::Paused => return reasons.push(reason("pipeline".to_owned(), None, "it is paused".to_owned())),
             State::Starting | State::Running | State::Retrying => {}
         }
         {
@@ -135,7 +139,9 @@ impl Status {
                 problem.map_or_else(|| "not open yet".to_owned(), |problem| problem.reason.clone()),
             ));
         }
-        if !now.opening_stored {
+        if let Some(problem) = &now.checkpoint_problem {
+            reasons.push(reason("checkpoint".to_owned(), Some(problem.code.as_str()), problem.reason.clone()));
+        } else if !now.opening_stored {
             reasons.push(reason("checkpoint".to_owned(), None, "the opening position is not stored yet".to_owned()));
         }
     }

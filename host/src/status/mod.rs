@@ -88,6 +88,10 @@ pub enum State {
     Running,
     /// Something is down and tried again with backoff; the problem says what.
     Retrying,
+    /// Another host runs it; this one waits to take over.
+    Standby,
+    /// The operator paused it.
+    Paused,
     /// The host is asked to stop: what is in flight is finished.
     Draining,
     /// The source came to its end and everything is delivered.
@@ -103,6 +107,8 @@ impl State {
             Self::Starting => "starting",
             Self::Running => "running",
             Self::Retrying => "retrying",
+            Self::Standby => "standby",
+            Self::Paused => "paused",
             Self::Draining => "draining",
             Self::Finished => "finished",
             Self::Stopped => "stopped",
@@ -158,6 +164,7 @@ struct Now {
     problem: Option<Problem>,
     source_connected: bool,
     source_problem: Option<Problem>,
+    checkpoint_problem: Option<Problem>,
     source_position: Option<Position>,
     last_change_at: Option<SystemTime>,
     opening_stored: bool,
@@ -205,6 +212,7 @@ impl Status {
                 problem: None,
                 source_connected: false,
                 source_problem: None,
+                checkpoint_problem: None,
                 source_position: None,
                 last_change_at: None,
                 opening_stored: false,
@@ -219,6 +227,11 @@ impl Status {
         pipeline.0.metrics.up.set(0);
         lock(&self.0.pipelines).insert(name.to_owned(), pipeline.clone());
         pipeline
+    }
+
+    /// A pipeline is not in the configuration any more.
+    pub fn remove_pipeline(&self, name: &str) {
+        lock(&self.0.pipelines).shift_remove(name);
     }
 
     /// The pipelines, in the order of the configuration.
@@ -314,6 +327,13 @@ impl PipelineStatus {
         });
     }
 
+    /// The checkpoint cannot be read or written, and is tried again; none: it can.
+    pub fn checkpoint_failed(&self, fault: Option<&Fault>) {
+        self.update(|now| {
+            now.checkpoint_problem = fault.map(|fault| Problem::next(now.checkpoint_problem.take(), fault));
+        });
+    }
+
     /// A batch was read: where it ends, and when its newest change happened (milliseconds since 1970), if it has any.
     pub fn source_read(&self, position: Option<&Position>, newest: Option<i64>) {
         self.update(|now| {
@@ -391,11 +411,13 @@ impl Now {
 
     /// Why the pipeline is stopped or retrying.
     fn first_problem(&self) -> Option<&Problem> {
-        let parts =
-            || self.source_problem.as_ref().or_else(|| self.sinks.iter().find_map(|sink| sink.problem.as_ref()));
+        let parts = || {
+            let sinks = || self.sinks.iter().find_map(|sink| sink.problem.as_ref());
+            self.source_problem.as_ref().or_else(sinks).or(self.checkpoint_problem.as_ref())
+        };
         self.problem.as_ref().or_else(|| match self.state {
             State::Starting | State::Running | State::Draining => parts(),
-            State::Retrying | State::Finished | State::Stopped => None,
+            _ => None,
         })
     }
 }

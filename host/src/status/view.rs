@@ -211,7 +211,7 @@ impl PipelineStatus {
         let state = now.effective_state();
         let problem = match state {
             State::Retrying | State::Stopped => now.first_problem().cloned(),
-            State::Starting | State::Running | State::Draining | State::Finished => None,
+            _ => None,
         };
         let sinks = inner.parts.sinks.iter().zip(&now.sinks).zip(&inner.sinks);
         let stages = inner.parts.stages.iter().zip(&inner.stages);

@@ -113,7 +113,7 @@ fn what_is_left_out_has_its_default() {
 fn checkpoint_takes_options() {
     let config =
         good("pipelines: { p: { source: stdin, sinks: { out: stdout }, checkpoint: { file: { interval: 1s } } } }");
-    let CheckpointConfig::File(file) = &config.pipelines["p"].checkpoint;
+    let CheckpointConfig::File(file) = &config.pipelines["p"].checkpoint else { panic!("no file") };
     assert_eq!(file.interval, Span(Duration::from_secs(1)));
 }
 

@@ -585,6 +585,7 @@ impl Outputs {
             cluster_time: origin.cluster_time,
             wall_time: origin.wall_time,
             headers,
+            position: origin.position.clone(),
         })
     }
 }

@@ -21,8 +21,13 @@ fn config(url: String) -> RedisSinkConfig {
         stream: "out".into(),
         format: DocumentFormat::Json,
         maxlen: None,
+        pause_at: 95,
         timeout: Span(Duration::from_secs(5)),
     }
+}
+
+fn sink(config: &RedisSinkConfig) -> RedisSink {
+    RedisSink::new(config, "p", "out")
 }
 
 fn buf(document: Document) -> Doc {
@@ -42,6 +47,7 @@ fn change(n: usize) -> Change {
         cluster_time: None,
         wall_time: None,
         headers: [Header { name: "schema_version".into(), value: "v1".into() }].into_iter().collect(),
+        position: None,
     }
 }
 
@@ -72,7 +78,7 @@ async fn ids(server: &Server, stream: &str) -> Vec<String> {
 #[tokio::test]
 async fn entries_have_the_documented_fields_in_source_order() {
     let server = Server::redis(&[]);
-    let mut sink = RedisSink::new(&config(server.redis_url()));
+    let mut sink = self::sink(&config(server.redis_url()));
     sink.open().await.unwrap();
     let mut changes: Vec<_> = (0..2500).map(change).collect();
     changes[1].operation = Operation::Delete;
@@ -102,10 +108,10 @@ async fn entries_have_the_documented_fields_in_source_order() {
 async fn formats_targets_and_lengths_are_as_configured() {
     let server = Server::redis(&[]);
     let changes: Vec<_> = (0..500).map(change).collect();
-    let mut bson = RedisSink::new(&RedisSinkConfig { format: DocumentFormat::Bson, ..config(server.redis_url()) });
+    let mut bson = sink(&RedisSinkConfig { format: DocumentFormat::Bson, ..config(server.redis_url()) });
     bson.write(&mut everywhere(&changes[..1])).await.unwrap();
     assert_eq!(entries(&server, "out").await[0][4].1, changes[0].document.as_ref().unwrap().as_bytes());
-    let mut extended = RedisSink::new(&RedisSinkConfig {
+    let mut extended = sink(&RedisSinkConfig {
         format: DocumentFormat::Extjson,
         stream: "ext".into(),
         maxlen: Some(10),
@@ -132,7 +138,7 @@ async fn a_stream_of_the_wrong_type_costs_its_entries_alone() {
     let deliveries =
         deliveries.map(|(n, change)| Delivery { change, destination: (n % 3 == 0).then_some(&wrong) }).collect();
     let mut writes = Writes::new(deliveries);
-    RedisSink::new(&config(server.redis_url())).write(&mut writes).await.unwrap();
+    sink(&config(server.redis_url())).write(&mut writes).await.unwrap();
     assert!(writes.is_complete());
     assert_eq!(writes.refused().iter().map(|refused| refused.index).collect::<Vec<_>>(), [0, 3, 6, 9]);
     assert!(writes.refused()[0].reason.contains("WRONGTYPE"), "{:?}", writes.refused());
@@ -143,7 +149,7 @@ async fn a_stream_of_the_wrong_type_costs_its_entries_alone() {
 async fn a_full_server_is_waited_for_and_nothing_is_lost_doubled_or_reordered() {
     let server = Server::redis(&["--maxmemory", "3mb", "--maxmemory-policy", "noeviction"]);
     let changes: Vec<_> = (0..30_000).map(change).collect();
-    let mut sink = RedisSink::new(&config(server.redis_url()));
+    let mut sink = self::sink(&config(server.redis_url()));
     let mut writes = everywhere(&changes);
     let fault = sink.write(&mut writes).await.unwrap_err();
     assert_eq!((fault.code, fault.is_transient()), (Code::RedisBusy, true), "{fault}");
@@ -161,7 +167,7 @@ async fn a_full_server_is_waited_for_and_nothing_is_lost_doubled_or_reordered() 
 async fn a_server_that_comes_back_is_written_to_again() {
     let mut server = Server::redis(&[]);
     let changes = [change(0)];
-    let mut sink = RedisSink::new(&config(server.redis_url()));
+    let mut sink = self::sink(&config(server.redis_url()));
     sink.open().await.unwrap();
     server.kill();
     let mut writes = everywhere(&changes);
@@ -183,18 +189,18 @@ async fn refusals_are_told_apart() {
         (format!("redis://:s3cret@127.0.0.1:{}", server.port), Code::RedisDenied),
         ("http://bob:s3cret@127.0.0.1".to_owned(), Code::RedisConfiguration),
     ] {
-        let fault = RedisSink::new(&config(url.clone())).open().await.unwrap_err();
+        let fault = sink(&config(url.clone())).open().await.unwrap_err();
         assert_eq!((fault.code, fault.is_transient()), (code, false), "{url}: {fault}");
         assert!(!fault.message.contains("s3cret"), "{fault}");
     }
-    let fault = RedisSink::new(&config("redis://127.0.0.1:1".into())).open().await.unwrap_err();
+    let fault = sink(&config("redis://127.0.0.1:1".into())).open().await.unwrap_err();
     assert_eq!((fault.code, fault.is_transient()), (Code::RedisUnreachable, true), "{fault}");
     // A user that may ping but not add.
     let url = format!("redis://:right@127.0.0.1:{}", server.port);
     let mut admin = redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap();
     let user = ["SETUSER", "bob", "on", ">pw", "~*", "+ping", "+multi", "+exec"];
     let () = redis::cmd("ACL").arg(&user).query_async(&mut admin).await.unwrap();
-    let mut sink = RedisSink::new(&config(format!("redis://bob:pw@127.0.0.1:{}", server.port)));
+    let mut sink = self::sink(&config(format!("redis://bob:pw@127.0.0.1:{}", server.port)));
     sink.open().await.unwrap();
     let fault = sink.write(&mut everywhere(&[change(0)])).await.unwrap_err();
     assert_eq!((fault.code, fault.is_transient()), (Code::RedisDenied, false), "{fault}");

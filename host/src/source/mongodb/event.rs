@@ -27,6 +27,30 @@ pub(super) fn position(token: &str) -> Position {
     Position::new(bytes)
 }
 
+/// The positions of the changes of one batch, in one buffer.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    buffer: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Places {
+    /// The next one.
+    pub(super) fn add(&mut self, token: &str) {
+        self.buffer.extend_from_slice(&EPOCH.to_be_bytes());
+        self.buffer.push(PHASE_STREAM);
+        self.buffer.extend_from_slice(token.as_bytes());
+        self.ends.push(self.buffer.len());
+    }
+
+    /// All of them, in the order they were added.
+    pub(super) fn finish(self) -> impl Iterator<Item = Position> {
+        let buffer = Bytes::from(self.buffer);
+        let mut from = 0;
+        self.ends.into_iter().map(move |end| Position::new(buffer.slice(std::mem::replace(&mut from, end)..end)))
+    }
+}
+
 /// The token of a position; none for bytes this source did not make.
 pub(super) fn token_of(position: &Position) -> Option<&str> {
     let (head, token) = position.as_bytes().split_at_checked(5)?;
@@ -193,6 +217,7 @@ impl<'a> Event<'a> {
             cluster_time: self.cluster_time,
             wall_time: self.wall_time,
             headers: Headers::default(),
+            position: None,
         })
     }
 }

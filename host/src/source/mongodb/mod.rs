@@ -28,7 +28,7 @@ use mongodb::{
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 use self::{
-    event::{Event, ID_LENGTH, Names, Reply, position, token_of},
+    event::{Event, ID_LENGTH, Names, Places, Reply, position, token_of},
     faults::{Phase, Place, fault, password_of, redacted},
 };
 use crate::{
@@ -36,7 +36,7 @@ use crate::{
     config::{FullDocument, MongodbSourceConfig},
     error::{Code, Fault},
     format::elements::Malformed,
-    position::Position,
+    position::{Position, Positions},
     source::{BatchLimits, Read, Source},
 };
 
@@ -189,7 +189,7 @@ impl MongodbSource {
             )
         };
         let mut batch = Batch::default();
-        let (mut ids, mut size, mut last_token) = (String::new(), 0, None);
+        let (mut ids, mut places, mut size, mut last_token) = (String::new(), Places::default(), 0, None);
         let mut ddl = Vec::new();
         for event in reply.events(offset) {
             let (bytes, next) = event.map_err(malformed)?;
@@ -210,6 +210,7 @@ impl MongodbSource {
                         break;
                     }
                     size = grown;
+                    places.add(token);
                     batch.changes.push(change);
                 }
                 None if event.operation.is_empty() => return Err(projected(place)),
@@ -222,6 +223,9 @@ impl MongodbSource {
         let token = if at_end { reply.token.as_deref().or(last_token) } else { last_token };
         batch.position = token.map(position);
         let ids = ByteString::from(ids);
+        for (change, position) in batch.changes.iter_mut().zip(places.finish()) {
+            change.position = Some(position);
+        }
         for (index, change) in batch.changes.iter_mut().enumerate() {
             if let Some(id) = ids.get(index * ID_LENGTH..(index + 1) * ID_LENGTH) {
                 change.id = ids.slice_ref(id);
@@ -252,10 +256,11 @@ impl MongodbSource {
 }
 
 impl Source for MongodbSource {
-    async fn open(&mut self, from: Option<&Position>) -> Result<Option<Position>, Fault> {
+    async fn open(&mut self, from: &Positions) -> Result<Positions, Fault> {
         self.stream = None;
         let (client, place) = self.client().await?;
         let stages = self.stages(&place)?;
+        let from = from.whole();
         let after = match from {
             None => None,
             Some(position) => Some(token_of(position).map(str::to_owned).ok_or_else(|| {
@@ -304,7 +309,7 @@ impl Source for MongodbSource {
         let resume = start.as_ref().and_then(token_of).map(str::to_owned);
         let reader = tokio::spawn(read_ahead(opener, cursor, resume, sender));
         self.stream = Some(Stream { replies, reader, current, last: (start.clone(), Instant::now()) });
-        Ok(start)
+        Ok(start.into())
     }
 
     async fn next(&mut self) -> Result<Read, Fault> {

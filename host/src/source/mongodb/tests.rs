@@ -13,7 +13,7 @@ use crate::{
     change::{Change, Doc, Operation},
     config::{FullDocument, MongodbSourceConfig, StartAt},
     error::{Code, Fault},
-    position::Position,
+    position::{Position, Positions},
     source::{BatchLimits, Read, Source as _},
     testing::Server,
 };
@@ -67,7 +67,7 @@ fn decoded(doc: &Option<Doc>) -> Option<Document> {
 async fn every_operation_arrives_and_updates_are_looked_up() {
     let (server, client) = Server::mongod(false).await;
     let (mut source, _) = source(config(server.mongodb_uri(), &["items", "other"]), LIMITS);
-    assert!(source.open(None).await.unwrap().is_some());
+    assert!(source.open(&Positions::default()).await.unwrap().whole().is_some());
     let db = client.database("shop");
     let items = db.collection::<Document>("items");
     db.collection::<Document>("unwatched").insert_one(doc! { "_id": 0 }).await.unwrap();
@@ -99,7 +99,7 @@ async fn a_look_up_finds_what_is_there_and_nothing_for_what_is_gone() {
     let (server, client) = Server::mongod(false).await;
     let items = client.database("shop").collection::<Document>("items");
     let (mut first, _) = source(config(server.mongodb_uri(), &[]), LIMITS);
-    let start = first.open(None).await.unwrap();
+    let start = first.open(&Positions::default()).await.unwrap();
     let ids =
         [Bson::from(1), Bson::from(2_i64), Bson::from("x"), bson::oid::ObjectId::new().into(), doc! { "a": 1 }.into()];
     for id in &ids {
@@ -110,7 +110,7 @@ async fn a_look_up_finds_what_is_there_and_nothing_for_what_is_gone() {
     items.delete_one(doc! { "_id": "x" }).await.unwrap();
     // All is over before the stream is read, so each look-up sees the end.
     let (mut source, _) = source(config(server.mongodb_uri(), &[]), LIMITS);
-    source.open(start.as_ref()).await.unwrap();
+    source.open(&start).await.unwrap();
     let all = changes(&mut source, 16).await;
     for (index, id) in ids.iter().enumerate() {
         for update in &all[index * 3 + 1..index * 3 + 3] {
@@ -126,12 +126,12 @@ async fn a_reply_is_cut_and_read_on_from_each_position() {
     let (server, client) = Server::mongod(false).await;
     let limits = BatchLimits { max_events: 7, ..LIMITS };
     let (mut first, _) = source(config(server.mongodb_uri(), &["items"]), limits);
-    let start = first.open(None).await.unwrap();
+    let start = first.open(&Positions::default()).await.unwrap();
     drop(first);
     let items = client.database("shop").collection::<Document>("items");
     items.insert_many((0..50).map(|n| doc! { "_id": n, "text": "x".repeat(100) })).await.unwrap();
     let (mut whole, _) = source(config(server.mongodb_uri(), &["items"]), limits);
-    whole.open(start.as_ref()).await.unwrap();
+    whole.open(&start).await.unwrap();
     let mut seen: Vec<(Position, usize)> = Vec::new();
     let mut ids = Vec::new();
     while ids.len() < 50 {
@@ -144,7 +144,7 @@ async fn a_reply_is_cut_and_read_on_from_each_position() {
     let bytes = BatchLimits { max_bytes: 1000, ..LIMITS };
     for (position, done) in &seen[..seen.len() - 1] {
         let (mut rest, _) = source(config(server.mongodb_uri(), &["items"]), bytes);
-        assert!(rest.open(Some(position)).await.unwrap() >= Some(position.clone()));
+        assert!(rest.open(&position.clone().into()).await.unwrap().whole() >= Some(position));
         let batch = next(&mut rest).await;
         assert!(batch.changes.len() < 7 && batch.size() <= 1000, "{} bytes", batch.size());
         let mut found: Vec<_> = batch.changes.iter().map(|change| change.id.to_string()).collect();
@@ -158,7 +158,7 @@ async fn a_reply_is_cut_and_read_on_from_each_position() {
 async fn cancelled_calls_lose_nothing() {
     let (server, client) = Server::mongod(false).await;
     let (mut source, _) = source(config(server.mongodb_uri(), &[]), BatchLimits { max_events: 3, ..LIMITS });
-    source.open(None).await.unwrap();
+    source.open(&Positions::default()).await.unwrap();
     let items = client.database("shop").collection::<Document>("items");
     for n in 0..30 {
         items.insert_one(doc! { "_id": n }).await.unwrap();
@@ -180,7 +180,7 @@ async fn cancelled_calls_lose_nothing() {
 async fn collections_and_databases_may_come_and_go() {
     let (server, client) = Server::mongod(false).await;
     let (mut source, ddl) = source(config(server.mongodb_uri(), &["items", "renamed"]), LIMITS);
-    source.open(None).await.unwrap();
+    source.open(&Positions::default()).await.unwrap();
     let db = client.database("shop");
     let items = db.collection::<Document>("items");
     let insert = async |n: i32| items.insert_one(doc! { "_id": n }).await;
@@ -206,7 +206,7 @@ async fn collections_and_databases_may_come_and_go() {
 async fn an_idle_stream_grows_no_older() {
     let (server, client) = Server::mongod(false).await;
     let (mut source, _) = source(config(server.mongodb_uri(), &["items"]), LIMITS);
-    let start = source.open(None).await.unwrap().unwrap();
+    let start = source.open(&Positions::default()).await.unwrap().whole().unwrap().clone();
     // Something the stream does not watch moves the oplog, and with it the position.
     client.database("elsewhere").collection::<Document>("c").insert_one(doc! { "x": 1 }).await.unwrap();
     let batch = next(&mut source).await;
@@ -220,7 +220,7 @@ async fn a_filter_is_applied_and_a_wrong_one_is_told() {
     let filtered =
         |stage: serde_json::Value| MongodbSourceConfig { pipeline: vec![stage], ..config(server.mongodb_uri(), &[]) };
     let (mut good, _) = source(filtered(serde_json::json!({ "$match": { "fullDocument.keep": true } })), LIMITS);
-    good.open(None).await.unwrap();
+    good.open(&Positions::default()).await.unwrap();
     let items = client.database("shop").collection::<Document>("items");
     items.insert_many([doc! { "_id": 1 }, doc! { "_id": 2, "keep": true }]).await.unwrap();
     assert_eq!(decoded(&changes(&mut good, 1).await[0].key), Some(doc! { "_id": 2 }));
@@ -231,11 +231,11 @@ async fn a_filter_is_applied_and_a_wrong_one_is_told() {
         serde_json::json!({ "$group": { "_id": 1 } }),
         serde_json::json!("text"),
     ] {
-        let fault = source(filtered(stage.clone()), LIMITS).0.open(None).await.unwrap_err();
+        let fault = source(filtered(stage.clone()), LIMITS).0.open(&Positions::default()).await.unwrap_err();
         assert_eq!((fault.code, fault.is_transient()), (Code::MongoConfiguration, false), "{stage}: {fault}");
     }
     let (mut bare, _) = source(filtered(serde_json::json!({ "$project": { "fullDocument": 1 } })), LIMITS);
-    bare.open(None).await.unwrap();
+    bare.open(&Positions::default()).await.unwrap();
     items.insert_one(doc! { "_id": 3 }).await.unwrap();
     let fault = loop {
         match bare.next().await {
@@ -248,7 +248,7 @@ async fn a_filter_is_applied_and_a_wrong_one_is_told() {
 
 async fn refused(config: MongodbSourceConfig, from: Option<&Position>) -> Fault {
     let started = Instant::now();
-    let fault = source(config, LIMITS).0.open(from).await.unwrap_err();
+    let fault = source(config, LIMITS).0.open(&from.cloned().into()).await.unwrap_err();
     assert!(started.elapsed() < Duration::from_secs(15));
     assert!(!fault.message.contains("s3cret"), "{fault}");
     fault
@@ -291,7 +291,7 @@ async fn wrong_places_and_rights_are_told_apart() {
 async fn a_server_that_dies_is_a_transient_fault() {
     let (mut server, _) = Server::mongod(false).await;
     let (mut source, _) = source(config(server.mongodb_uri(), &[]), LIMITS);
-    source.open(None).await.unwrap();
+    source.open(&Positions::default()).await.unwrap();
     server.kill();
     let fault = loop {
         match source.next().await {

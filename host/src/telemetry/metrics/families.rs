@@ -83,6 +83,7 @@ families! {
     source_ddl: OfPipelineKind => Counter, SOURCE_DDL;
     dead_letters: OfPipelineKind => Counter, DEAD_LETTERS;
     events_out: OfSink => Counter, EVENTS_OUT;
+    events_skipped: OfSink => Counter, EVENTS_SKIPPED;
     bytes_out: OfSink => Counter, BYTES_OUT;
     sink_writes: OfSink => Counter, SINK_WRITES;
     sink_retries: OfSink => Counter, SINK_RETRIES;

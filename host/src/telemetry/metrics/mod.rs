@@ -90,6 +90,7 @@ impl Metrics {
         let labels = OfSink { pipeline: pipeline.to_owned(), sink: sink.to_owned() };
         SinkMetrics {
             events_out: families.events_out.get_or_create_owned(&labels),
+            events_skipped: families.events_skipped.get_or_create_owned(&labels),
             bytes_out: families.bytes_out.get_or_create_owned(&labels),
             writes: families.sink_writes.get_or_create_owned(&labels),
             retries: families.sink_retries.get_or_create_owned(&labels),
@@ -227,6 +228,8 @@ impl PipelineMetrics {
 pub struct SinkMetrics {
     /// Deliveries the sink has confirmed.
     pub events_out: Counter,
+    /// Deliveries the sink had already.
+    pub events_skipped: Counter,
     /// Bytes of the changes the sink has confirmed.
     pub bytes_out: Counter,
     /// Writes, repeated ones too.

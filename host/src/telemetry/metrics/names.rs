@@ -78,6 +78,7 @@ names! {
     SOURCE_DDL = Counter "tidegate_source_ddl_total" ["pipeline", "kind"] "events", "Events without a document, such as drop, rename and invalidate";
     DEAD_LETTERS = Counter "tidegate_dead_letters_total" ["pipeline", "kind"] "changes", "Changes put in the dead letter, by cause";
     EVENTS_OUT = Counter "tidegate_events_out_total" ["pipeline", "sink"] "deliveries", "Deliveries the sink has confirmed";
+    EVENTS_SKIPPED = Counter "tidegate_events_skipped_total" ["pipeline", "sink"] "deliveries", "Deliveries a sink that keeps its position had already, after a restart";
     BYTES_OUT = Counter "tidegate_bytes_out_total" ["pipeline", "sink"] "bytes", "Bytes of the changes the sink has confirmed";
     SINK_WRITES = Counter "tidegate_sink_writes_total" ["pipeline", "sink"] "writes", "Batches written to the sink, first attempts and repeated ones";
     SINK_RETRIES = Counter "tidegate_sink_retries_total" ["pipeline", "sink"] "attempts", "Times a sink was opened or written to again after a fault";

@@ -7,8 +7,11 @@
 //! 1 to 6 % of its CPU time. An entry that is refused for what it is (`WRONGTYPE`: the stream's name belongs to a key of
 //! another type) goes to the dead letter alone.
 //!
-//! When a connection breaks, it is not known whether the chunk under way was written; it is sent again. Consumers drop
-//! doubles by `id`.
+//! When a connection breaks, it is not known whether the chunk under way was written. A sink that keeps the position beside its
+//! data ([`keep`]) asks the server; any other sends it again, and consumers drop doubles by `id`.
+
+mod keep;
+mod memory;
 
 use redis::{
     Cmd, Pipeline, RedisError, ServerError, Value,
@@ -22,7 +25,8 @@ use crate::{
     error::{Code, Fault},
     format::json::{Style, write_document},
     redis::{Connector, Trouble, told, trouble},
-    sink::{Sink, Writes},
+    checkpoint::{Holder, redis::RedisRecord},
+    sink::{Sink, Writes, Wrote, ledger::Ledger},
 };
 
 /// Entries in one transaction.
@@ -39,12 +43,23 @@ pub struct RedisSink {
     text: Vec<u8>,
     /// Name of a header field.
     field: String,
+    memory: memory::Memory,
+    record: RedisRecord,
+    /// What is known of the record; none for a sink that keeps no positions.
+    ledger: Option<Ledger>,
+    me: Option<Holder>,
 }
 
 impl RedisSink {
     /// Nothing is connected before [`Sink::open`].
-    pub fn new(config: &RedisSinkConfig) -> Self {
+    pub fn new(config: &RedisSinkConfig, pipeline: &str, name: &str) -> Self {
+        let record =
+            RedisRecord { key: format!("tidegate:pos:{pipeline}:{name}"), pipeline: pipeline.to_owned() };
         Self {
+            memory: memory::Memory::new(config.pause_at),
+            record,
+            ledger: None,
+            me: None,
             connector: Connector::new(config.url.clone(), config.timeout.0),
             maxlen: config.maxlen.map(|maxlen| maxlen.to_string()),
             config: config.clone(),
@@ -53,15 +68,17 @@ impl RedisSink {
         }
     }
 
-    /// The command that adds one delivery.
+    /// The command that adds one delivery; with `bare` only what follows the name of the stream.
     ///
     /// # Errors
     /// When a document cannot be written in the configured format, with the reason.
-    fn entry(&mut self, delivery: &Delivery<'_>) -> Result<Cmd, String> {
+    fn entry(&mut self, delivery: &Delivery<'_>, bare: bool) -> Result<Cmd, String> {
         let change = delivery.change;
         // Room for what most entries need, so that a command is two allocations.
         let mut command = Cmd::with_capacity(16 + 2 * change.headers.len(), change.size() + 256);
-        command.arg("XADD").arg(delivery.target().unwrap_or(&self.config.stream));
+        if !bare {
+            command.arg("XADD").arg(delivery.target().unwrap_or(&self.config.stream));
+        }
         if let Some(maxlen) = &self.maxlen {
             command.arg("MAXLEN").arg("~").arg(maxlen);
         }
@@ -168,6 +185,14 @@ impl Sink for RedisSink {
         if let Ok([_, policy]) = policy.as_deref()
             && policy.starts_with("allkeys-")
         {
+            if self.ledger.is_some() {
+                let message = format!(
+                    "Redis at {} has `maxmemory-policy {policy}`: it may throw the position away, or data without it, so with \
+                     `checkpoint: sink` it is not written to; set `maxmemory-policy noeviction`, or keep the checkpoint elsewhere",
+                    self.connector.place()
+                );
+                return Err(Fault::fatal(Code::RedisConfiguration, message));
+            }
             tracing::warn!(
                 event = "redis_evicts",
                 place = self.connector.place(),
@@ -184,8 +209,12 @@ impl Sink for RedisSink {
         Ok(())
     }
 
-    async fn write(&mut self, writes: &mut Writes<'_>) -> Result<(), Fault> {
+    async fn write(&mut self, writes: &mut Writes<'_>) -> Result<Wrote, Fault> {
+        if self.ledger.is_some() {
+            return self.write_keeping(writes).await;
+        }
         let mut connection = self.connector.connection().await?;
+        self.memory.wait_for_room(&mut self.connector, &mut connection).await?;
         let pending: Vec<_> = writes.pending().collect();
         let mut pending = pending.into_iter().peekable();
         while pending.peek().is_some() {
@@ -196,7 +225,7 @@ impl Sink for RedisSink {
                 indexes.len() < CHUNK && (indexes.is_empty() || bytes + delivery.change.size() <= CHUNK_BYTES)
             }) {
                 bytes += delivery.change.size();
-                match self.entry(&delivery) {
+                match self.entry(&delivery, false) {
                     Ok(command) => {
                         commands.add_command(command);
                         indexes.push(index);
@@ -208,7 +237,7 @@ impl Sink for RedisSink {
                 self.chunk(&mut connection, &commands, &indexes, writes).await?;
             }
         }
-        Ok(())
+        Ok(Wrote::All)
     }
 }
 

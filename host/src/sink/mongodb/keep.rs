@@ -1,0 +1,221 @@
+//! Data and position in one transaction.
+//!
+//! A host that was killed may leave a transaction open, which keeps its documents locked until the server ends it, after a
+//! minute by default. So the record names the session of its holder, and who takes over ends that session first.
+
+use std::time::Duration;
+
+use bson::{Bson, Document, doc};
+use mongodb::{
+    ClientSession,
+    options::{ReadConcern, TransactionOptions},
+};
+
+use super::{Failure, MongodbSink, Statements};
+use crate::{
+    checkpoint::{
+        About, Claim, Found, Holder, fenced,
+        mongodb::{MongoRecord, majority},
+    },
+    error::{Code, Fault},
+    mongodb::PATIENCE,
+    position::{Position, Positions},
+    sink::{
+        Keeper, Writes, Wrote,
+        ledger::{Ledger, Plan, gone},
+    },
+};
+
+impl MongodbSink {
+    pub(super) async fn write_keeping(&mut self, writes: &mut Writes<'_>) -> Result<Wrote, Fault> {
+        self.make_sure().await?;
+        if writes.position().is_none() {
+            return Err(no_positions());
+        }
+        match self.ledger.as_mut().map(|ledger| ledger.plan(writes)) {
+            Some(Plan::Write) => self.write_parts(writes).await,
+            Some(Plan::Done) => Ok(Wrote::All),
+            None => Err(no_positions()),
+        }
+    }
+
+    /// Writes data and the position behind it, or neither.
+    pub(super) async fn transact(
+        &mut self,
+        statements: &Statements,
+        partition: &str,
+        to: Option<&Position>,
+    ) -> Result<(), Failure> {
+        let (Some(to), Some(mut session)) = (to, self.session.take()) else { return Err(no_positions().into()) };
+        let done = self.transact_in(&mut session, statements, partition, to).await;
+        if done.is_err() {
+            // Best effort: the next transaction of the session ends this one too.
+            let _ = tokio::time::timeout(Duration::from_secs(1), session.abort_transaction()).await;
+        }
+        self.session = Some(session);
+        match done {
+            Ok(()) => {
+                if let Some(ledger) = self.ledger.as_mut() {
+                    ledger.moved(partition, to);
+                }
+                Ok(())
+            }
+            Err(failure) => {
+                if let (Failure::Fault(_), Some(ledger)) = (&failure, self.ledger.as_mut()) {
+                    ledger.unsure = true;
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    async fn transact_in(
+        &self,
+        session: &mut ClientSession,
+        statements: &Statements,
+        partition: &str,
+        to: &Position,
+    ) -> Result<(), Failure> {
+        let Some(ledger) = &self.ledger else { return Err(no_positions().into()) };
+        let client = session.client();
+        let mut options = TransactionOptions::default();
+        options.read_concern = Some(ReadConcern::snapshot());
+        options.write_concern = Some(majority());
+        session.start_transaction().with_options(options).await.map_err(|error| self.connector.fault(&error))?;
+
+        let (name, value) = MongoRecord::position(partition, to);
+        let mut filter = self.record.filter(ledger.fence);
+        let from = ledger.stored(partition).map_or(Bson::Null, |position| position.to_hex().into());
+        filter.insert(name.clone(), from);
+        let mut set = MongoRecord::lease(ledger.lease);
+        set.insert(name, value);
+        let records = self.record.collection_in_transaction(&client);
+        let update = records.update_one(filter, vec![doc! { "$set": set }]).session(&mut *session);
+        if self.connector.answer(update.into_future()).await?.matched_count != 1 {
+            let message = format!("the position in {} is not the one that is known", self.record.place(&self.connector));
+            return Err(Fault::transient(Code::PositionBehind, format!("{message}: it is read again")).into());
+        }
+        for command in &statements.commands {
+            self.command(&client, command, Some(&mut *session)).await?;
+        }
+        match tokio::time::timeout(PATIENCE, session.commit_transaction().into_future()).await {
+            Ok(committed) => committed.map_err(|error| Failure::Fault(self.connector.fault(&error))),
+            Err(_) => {
+                let message = format!("MongoDB at {} did not answer to the commit in time", self.connector.hosts());
+                Err(Fault::transient(Code::MongoUnreachable, message).into())
+            }
+        }
+    }
+
+    /// After a failure: what does the server have?
+    async fn make_sure(&mut self) -> Result<(), Fault> {
+        let Some(ledger) = self.ledger.as_mut() else { return Err(no_positions()) };
+        if !ledger.unsure {
+            return Ok(());
+        }
+        let Some(found) = self.record.read(&mut self.connector).await? else {
+            return Err(gone(&self.record.place(&self.connector)));
+        };
+        let place = self.record.place(&self.connector);
+        if found.fence != ledger.fence {
+            return Err(fenced(&self.record.pipeline, &place, found.held.map(|(holder, _)| holder).as_ref()));
+        }
+        ledger.take_up(&found, &place)
+    }
+
+    /// Ends what an earlier holder left open, if nobody holds the record any more.
+    async fn end_session(&mut self, me: &Holder) -> Result<(), Fault> {
+        let client = self.connector.client().await?;
+        let records = self.record.collection(&client);
+        let asked = records.find_one(doc! { "_id": &self.record.id });
+        let Some(document) = self.connector.answer(asked.into_future()).await? else { return Ok(()) };
+        let held_by_other = document.get_document("holder").is_ok_and(|holder| holder.get_str("id").is_ok_and(|id| id != me.id));
+        let expired = document.get_datetime("expires").is_ok_and(|at| *at < bson::DateTime::now());
+        let Ok(session) = document.get_document("session") else { return Ok(()) };
+        if held_by_other && !expired {
+            return Ok(());
+        }
+        let admin = client.database("admin");
+        let killed = admin.run_command(doc! { "killSessions": [session.clone()] });
+        if let Err(fault) = self.connector.answer(killed.into_future()).await {
+            if fault.is_transient() {
+                return Err(fault);
+            }
+            tracing::debug!(event = "session_kept", "the session of the last holder cannot be ended: {}", fault.message);
+        }
+        Ok(())
+    }
+}
+
+fn no_positions() -> Fault {
+    Fault::fatal(
+        Code::Internal,
+        "a sink was to keep positions that it was not given; this is a defect of tidegate, please report it",
+    )
+}
+
+impl Keeper for MongodbSink {
+    fn place(&self) -> String {
+        self.record.place(&self.connector)
+    }
+
+    async fn claim(&mut self, me: &Holder, lease: Duration) -> Result<Claim, Fault> {
+        self.end_session(me).await?;
+        let client = self.connector.client().await?;
+        let session = self.connector.answer(client.start_session().into_future()).await?;
+        let floor = self.ledger.as_ref().map_or(0, |ledger| ledger.fence);
+        let claim = self.record.claim(&mut self.connector, me, lease, floor).await?;
+        if let Claim::Taken(found) = &claim {
+            let set = doc! { "session": Document::clone(session.id()) };
+            let records = self.record.collection(&client);
+            let update = records.update_one(self.record.filter(found.fence), doc! { "$set": set });
+            self.connector.answer(update.into_future()).await?;
+            self.session = Some(session);
+            self.ledger = Some(Ledger::new(found, lease));
+            self.me = Some(me.clone());
+        }
+        Ok(claim)
+    }
+
+    async fn read(&mut self) -> Result<Option<Found>, Fault> {
+        self.record.read(&mut self.connector).await
+    }
+
+    async fn begin(&mut self, about: &About, positions: &Positions) -> Result<(), Fault> {
+        let Some(ledger) = self.ledger.as_mut() else { return Err(no_positions()) };
+        self.record.store(&mut self.connector, ledger.fence, ledger.lease, about, positions).await?;
+        ledger.set(positions);
+        Ok(())
+    }
+
+    async fn renew(&mut self) -> Result<(), Fault> {
+        let Some(ledger) = self.ledger.as_mut() else { return Err(no_positions()) };
+        self.record.renew(&mut self.connector, ledger.fence, ledger.lease).await
+    }
+
+    async fn settle(&mut self) -> Result<(), Fault> {
+        self.make_sure().await?;
+        let Some(passed) = self.ledger.as_ref().map(Ledger::passed) else { return Err(no_positions()) };
+        for (partition, position) in passed.iter() {
+            match self.transact(&Statements::default(), partition, Some(position)).await {
+                Ok(()) => {}
+                Err(Failure::Fault(fault)) => return Err(fault),
+                Err(Failure::Guilty(_, reason) | Failure::Unknown(reason)) => {
+                    return Err(Fault::fatal(Code::MongoError, reason));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn release(&mut self) {
+        let Some(ledger) = self.ledger.take() else { return };
+        if let Err(fault) = self.record.release(&mut self.connector, ledger.fence).await {
+            tracing::debug!(event = "lease_kept", "the lease runs out by itself: {}", fault.message);
+        }
+    }
+
+    async fn remove(&mut self) -> Result<(), Fault> {
+        self.record.remove(&mut self.connector).await
+    }
+}
