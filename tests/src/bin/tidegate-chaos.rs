@@ -149,6 +149,9 @@ fn print(report: &Report) {
     row("doubles", count(verdict.doubles.len()));
     row("steps back", count(verdict.steps_back.len()));
     row("dead letters", count(verdict.letters));
+    for (code, times) in &report.ends {
+        row(&format!("ended by {code}"), count(*times));
+    }
     for (what, changes) in [
         ("missing", &verdict.gaps),
         ("stepped back", &verdict.steps_back),

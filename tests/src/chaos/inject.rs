@@ -146,7 +146,7 @@ impl Run<'_> {
         self.swap_plugin(Some(Deed::Trap)).await;
         self.writer.mark(2);
         eventually(Duration::from_secs(60), "marked changes", async || self.writer.has_marked()).await;
-        self.recover("a plugin's crash").await;
+        self.recover(Some(Fault::PluginCrash)).await;
         // tidegate goes back to the version before by itself, or goes on with this one: the next must do in any case.
         self.swap_plugin(None).await;
     }
@@ -157,7 +157,7 @@ impl Run<'_> {
         self.number += 1;
         let next = self.world.host(self.number);
         let stale = std::mem::replace(&mut self.host, next);
-        self.recover("a takeover").await;
+        self.recover(Some(Fault::Takeover)).await;
         let next = std::mem::replace(&mut self.host, stale);
         self.host.signal(Signal::CONT);
         self.pause(500..2000).await;

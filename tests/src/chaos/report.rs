@@ -23,6 +23,8 @@ pub struct Report {
     pub faults: BTreeMap<String, usize>,
     /// The longest time from the end of each fault until what was written then was at the sink.
     pub recovery: BTreeMap<String, Duration>,
+    /// How often tidegate ended by itself, by error code; it was started again.
+    pub ends: BTreeMap<String, usize>,
     /// What was found at the sink.
     pub verdict: Verdict,
     /// What should not have happened besides: the host ended by itself, or nothing moved any more.
@@ -40,6 +42,7 @@ impl Report {
             rounds: 0,
             faults: BTreeMap::new(),
             recovery: BTreeMap::new(),
+            ends: BTreeMap::new(),
             verdict: Verdict::default(),
             trouble: Vec::new(),
             elapsed: Duration::ZERO,
@@ -71,6 +74,9 @@ impl Report {
             let known = self.recovery.entry(fault).or_default();
             *known = longest.max(*known);
         }
+        for (code, count) in other.ends {
+            *self.ends.entry(code).or_default() += count;
+        }
         self.verdict.add(other.verdict);
         self.trouble.extend(other.trouble);
         self.elapsed += other.elapsed;
@@ -94,6 +100,7 @@ impl Report {
             "strangers": self.verdict.strangers.len(),
             "dead_letters": self.verdict.letters,
             "innocent_dead_letters": self.verdict.innocents.len(),
+            "ended_by_itself": self.ends,
             "trouble": self.trouble,
             "longest_recovery_seconds": recovery,
             "seconds": round(self.elapsed),

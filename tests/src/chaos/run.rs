@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use serde_json::Value;
 
 use super::fault::Fault;
 use super::ledger::{Verdict, Written, judge};
@@ -23,7 +24,9 @@ use crate::eventually::poll;
 const PATIENCE: Duration = Duration::from_secs(100);
 /// How long the sink must stand still until it counts as all there is.
 const QUIET: Duration = Duration::from_millis(700);
-/// Ends of tidegate by itself after which a run is given up.
+/// How long it may stand still until nothing more is expected.
+const STILL: Duration = Duration::from_secs(20);
+/// Ends of tidegate by itself, where there was no reason, after which a run is given up.
 const ENDS: usize = 3;
 
 pub(super) struct Run<'a> {
@@ -39,7 +42,7 @@ pub(super) struct Run<'a> {
     observer: Observer,
     report: Report,
     started: Instant,
-    ends: usize,
+    unreasoned_ends: usize,
 }
 
 impl<'a> Run<'a> {
@@ -65,14 +68,15 @@ impl<'a> Run<'a> {
             writer,
             version: 0,
             started,
-            ends: 0,
+            unreasoned_ends: 0,
         }
     }
 
     /// All rounds, then the check.
     pub(super) async fn finish(mut self, mut on_round: impl FnMut(usize, Fault)) -> Report {
         // A kill before anything arrived is a case of its own, and of luck: the rest of the run shall not hang on it.
-        let mut goes_on = self.scenario.impatient || self.recover("the start").await;
+        let mut goes_on = self.scenario.impatient || self.recover(None).await;
+        let rounds = self.scenario.faults.len();
         for (round, fault) in self.scenario.faults.iter().copied().enumerate() {
             if !goes_on {
                 break;
@@ -82,14 +86,14 @@ impl<'a> Run<'a> {
             self.pause(0..300).await;
             self.strike(fault).await;
             self.report.rounds += 1;
-            let is_hasty = self.scenario.impatient && self.random.random_ratio(1, 5);
-            goes_on = is_hasty || self.recover(&fault.name()).await;
+            let is_hasty = self.scenario.impatient && round + 1 < rounds && self.random.random_ratio(1, 5);
+            goes_on = is_hasty || self.recover(Some(fault)).await;
         }
         self.check().await
     }
 
     /// Waits until what is written now is at the sink; false when nothing more can be expected.
-    pub(super) async fn recover(&mut self, from: &str) -> bool {
+    pub(super) async fn recover(&mut self, from: Option<Fault>) -> bool {
         let (started, n) = (Instant::now(), self.writer.newest() + 1);
         let mut state = String::new();
         while started.elapsed() < PATIENCE {
@@ -98,8 +102,10 @@ impl<'a> Run<'a> {
             }
             match self.observer.newest().await {
                 Ok((newest, _)) if newest >= n => {
-                    let longest = self.report.recovery.entry(from.to_owned()).or_default();
-                    *longest = started.elapsed().max(*longest);
+                    if let Some(fault) = from {
+                        let longest = self.report.recovery.entry(fault.name()).or_default();
+                        *longest = started.elapsed().max(*longest);
+                    }
                     return true;
                 }
                 Ok((newest, length)) => {
@@ -109,22 +115,29 @@ impl<'a> Run<'a> {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        self.trouble(format!("after {from}: not overcome within {PATIENCE:?}: {state}"));
+        self.trouble(format!("after {from:?}: not overcome within {PATIENCE:?}: {state}"));
         false
     }
 
-    /// Starts tidegate again where it ended by itself, as a supervisor would, and makes a note of it.
-    async fn revive(&mut self, after: &str) -> bool {
+    /// Starts tidegate again where it ended by itself, as a supervisor would, and counts it; where it had no reason to end, that is
+    /// trouble.
+    async fn revive(&mut self, after: Option<Fault>) -> bool {
         if self.host.is_running() {
             return true;
         }
-        let code = self.host.wait_exit(PATIENCE).await;
+        let status = self.host.wait_exit(PATIENCE).await;
         let log = self.host.stderr();
         let last = log.lines().last().unwrap_or_default();
-        self.trouble(format!("after {after}: tidegate ended by itself with {code:?}: {last}"));
-        self.ends += 1;
+        let code = serde_json::from_str::<Value>(last).ok().and_then(|line| line["code"].as_str().map(str::to_owned));
+        let code = code.unwrap_or_else(|| format!("{status:?}"));
+        let is_right = after.is_some_and(|fault| fault.ends_host_with() == Some(&*code));
+        *self.report.ends.entry(code).or_default() += 1;
+        if !is_right {
+            self.unreasoned_ends += 1;
+            self.trouble(format!("after {after:?}: tidegate ended by itself with {status:?}: {last}"));
+        }
         self.start_host().await;
-        self.ends < ENDS
+        self.unreasoned_ends < ENDS
     }
 
     /// Kills tidegate and starts it again.
@@ -200,19 +213,18 @@ impl<'a> Run<'a> {
     }
 
     async fn wait_complete(&mut self, written: &Written) {
-        let deadline = Instant::now() + PATIENCE;
-        let (mut length, mut since) = (0, Instant::now());
-        while Instant::now() < deadline && self.revive("the last fault").await {
+        let (mut length, mut moved, mut looked) = (0, Instant::now(), Instant::now());
+        while moved.elapsed() < STILL && self.revive(None).await {
             match self.observer.newest().await {
                 Ok((_, now)) if now == length => {}
-                Ok((_, now)) => (length, since) = (now, Instant::now()),
-                Err(_) => since = Instant::now(),
+                Ok((_, now)) => (length, moved) = (now, Instant::now()),
+                Err(_) => {}
             }
-            if since.elapsed() > QUIET {
+            if moved.elapsed() > QUIET && looked.elapsed() > QUIET {
                 if self.verdict(written).await.is_ok_and(|verdict| verdict.gaps.is_empty()) {
                     return;
                 }
-                since = Instant::now();
+                looked = Instant::now();
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
