@@ -106,7 +106,8 @@ pipelines:
                 uri = proxied(&source_proxy),
                 stages = if has_plugin { format!("{{ plugin: {PLUGIN} }}") } else { String::new() },
                 checkpoint = match scenario.mode {
-                    Mode::Once => "sink",
+                    // Longer than any fault lets a host stand still, but for the one in which another takes over.
+                    Mode::Once => "{ sink: { lease: 3s } }",
                     Mode::AtLeastOnce => "file",
                 },
             ),
