@@ -27,6 +27,10 @@ ci:
 bench *ARGS: plugins _programs
     @{{ target }}/release/tidegate-services exec --bench -- {{ target }}/release/tidegate-bench "$@"
 
+# The proof by killing: hundreds of kills and faults into Redis and MongoDB, then every change is looked for; ARGS go to tidegate-chaos
+chaos *ARGS: plugins _programs
+    @{{ target }}/release/tidegate-chaos "$@"
+
 # Formats all Rust code
 fmt *ARGS:
     @cargo fmt --all "$@"

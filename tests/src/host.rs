@@ -37,6 +37,8 @@ pub struct HostOptions {
     pub stdin: Vec<u8>,
     /// Its standard input does not end: [`Host::feed`] gives it more, [`Host::end_input`] ends it.
     pub keep_input: bool,
+    /// A write over [`Host::limit_files`] fails, as on a full disk, instead of ending the process (SIGXFSZ).
+    pub file_limit_is_error: bool,
 }
 
 /// A running `tidegate run CONFIG`. Dropped, it is killed; dropped by a panic, it prints the end of its log.
@@ -87,7 +89,15 @@ impl Host {
         };
         let file = dir.join("tidegate.yaml");
         std::fs::write(&file, config).unwrap_or_else(|error| panic!("writing {}: {error}", file.display()));
-        let mut command = Process::command(program("tidegate"));
+        let tidegate = program("tidegate");
+        let mut command = if options.file_limit_is_error {
+            // What a shell ignores stays ignored in what it becomes.
+            let mut shell = Process::command("/bin/sh");
+            shell.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(tidegate);
+            shell
+        } else {
+            Process::command(tidegate)
+        };
         command
             .arg("run")
             .arg(&file)
@@ -281,6 +291,14 @@ impl Host {
     pub async fn stop(&mut self) -> Option<i32> {
         self.signal(Signal::TERM);
         self.wait_exit(PATIENCE).await
+    }
+
+    /// Lets its files grow no further than so many bytes, or as they like; see [`HostOptions::file_limit_is_error`].
+    ///
+    /// # Panics
+    /// When it has ended already, or on systems that cannot do it (all but Linux).
+    pub fn limit_files(&mut self, bytes: Option<u64>) {
+        self.process.limit_files(bytes);
     }
 
     /// Kills it (SIGKILL), as a machine that loses power would.

@@ -7,6 +7,7 @@
 //! Functions panic instead of returning errors, with a message that tells the way out: a test has nothing better to do.
 #![allow(clippy::panic, clippy::expect_used, clippy::unwrap_used)]
 
+pub mod chaos;
 mod eventually;
 pub mod guests;
 mod host;
@@ -14,6 +15,7 @@ mod metrics;
 mod names;
 mod process;
 mod programs;
+mod proxy;
 pub mod servers;
 
 pub use eventually::{Outcome, eventually};
@@ -22,4 +24,5 @@ pub use metrics::Metrics;
 pub use names::TestNames;
 pub use process::Process;
 pub use programs::{plugin, program};
+pub use proxy::{Network, Proxy};
 pub use rustix::process::Signal;

@@ -65,6 +65,21 @@ impl Process {
         kill_process(self.pid(), signal).unwrap_or_else(|error| panic!("sending {signal:?} to {}: {error}", self.name));
     }
 
+    /// Sets the longest its files may become.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn limit_files(&mut self, bytes: Option<u64>) {
+        use rustix::process::{Resource, Rlimit, prlimit};
+        // The hard limit stays as it is: what was taken away can be given back.
+        let limit = Rlimit { current: bytes, maximum: rustix::process::getrlimit(Resource::Fsize).maximum };
+        prlimit(Some(self.pid()), Resource::Fsize, limit)
+            .unwrap_or_else(|error| panic!("limiting the files of {}: {error}", self.name));
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn limit_files(&mut self, _bytes: Option<u64>) {
+        panic!("{}: another process's limits can be set on Linux alone", self.name);
+    }
+
     /// How it ended; `None` while it runs.
     pub fn exit_status(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap_or_else(|error| panic!("waiting for {}: {error}", self.name))

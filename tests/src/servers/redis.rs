@@ -58,7 +58,7 @@ impl Redis {
         // Another process may take the port between our look and the server's: then another port.
         for _ in 0..3 {
             server.port = free_port();
-            match server.launch().await {
+            match server.launch(&[]).await {
                 Ok(()) => return Ok(server),
                 Err(error) if format!("{error:#}").contains("in use") => {}
                 Err(error) => return Err(error),
@@ -104,8 +104,36 @@ impl Redis {
     /// # Panics
     /// When it runs, or cannot be started.
     pub async fn restart(&mut self) {
+        self.restart_with(&[]).await;
+    }
+
+    /// [`Redis::restart`] with further arguments, for this once.
+    ///
+    /// # Panics
+    /// As [`Redis::restart`].
+    pub async fn restart_with(&mut self, args: &[&str]) {
         assert!(self.process.is_none(), "redis-server runs already");
-        self.launch().await.unwrap_or_else(|error| panic!("{error:#}"));
+        self.launch(args).await.unwrap_or_else(|error| panic!("{error:#}"));
+    }
+
+    /// Cuts so many bytes off the end of the append-only file of a killed server, wherever that falls, as a machine that lost power
+    /// before they were on disk.
+    ///
+    /// # Panics
+    /// When it runs, or has no append-only file.
+    pub fn lose_tail(&mut self, bytes: u64) {
+        assert!(self.process.is_none(), "redis-server runs");
+        let folder = self.folder.path().join("appendonlydir");
+        let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        // appendonly.aof.7.incr.aof: the highest number is what is written to.
+        let number = |path: &PathBuf| -> Option<u64> {
+            path.file_name()?.to_str()?.strip_suffix(".incr.aof")?.rsplit('.').next()?.parse().ok()
+        };
+        let files = entries.flatten().map(|entry| entry.path());
+        let newest = files.filter(|path| number(path).is_some()).max_by_key(number).expect("an append-only file");
+        let file = std::fs::OpenOptions::new().write(true).open(&newest).expect("the append-only file can be written");
+        let length = file.metadata().expect("the append-only file has a length").len();
+        file.set_len(length.saturating_sub(bytes)).expect("the append-only file can be cut");
     }
 
     /// Sends a signal: [`Signal::STOP`] freezes it with its connections open, [`Signal::CONT`] lets it go on.
@@ -113,7 +141,7 @@ impl Redis {
         self.process.as_mut().expect("redis-server does not run").signal(signal);
     }
 
-    async fn launch(&mut self) -> Result<()> {
+    async fn launch(&mut self, args: &[&str]) -> Result<()> {
         let log = self.folder.path().join("redis.log");
         let mut command = Process::command(&self.binary);
         command
@@ -124,6 +152,7 @@ impl Redis {
             .arg("--logfile")
             .arg(&log)
             .args(&self.options.args)
+            .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
@@ -153,7 +182,7 @@ impl Redis {
 }
 
 /// A connection that waits long for answers.
-pub(super) async fn connect(url: &str) -> redis::RedisResult<MultiplexedConnection> {
+pub(crate) async fn connect(url: &str) -> redis::RedisResult<MultiplexedConnection> {
     let config =
         redis::AsyncConnectionConfig::new().set_connection_timeout(Some(ANSWER)).set_response_timeout(Some(ANSWER));
     redis::Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await
@@ -212,6 +241,20 @@ mod tests {
             "the append-only file was lost"
         );
         server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn loses_the_end_of_its_file() {
+        let mut server = Redis::start(RedisOptions { aof: true, args: vec![] }).await;
+        let mut connection = server.connection().await;
+        for n in 0..10 {
+            let () = connection.set(n, "x".repeat(100)).await.unwrap();
+        }
+        server.kill();
+        server.lose_tail(150);
+        server.restart().await;
+        // 1.1 commands are cut off: two are lost.
+        assert_eq!(redis::cmd("DBSIZE").query_async::<i32>(&mut server.connection().await).await.unwrap(), 8);
     }
 
     #[tokio::test]

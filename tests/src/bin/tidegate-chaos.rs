@@ -1,0 +1,168 @@
+//! `./dev chaos`: the proof by killing, at length.
+#![allow(clippy::print_stdout, reason = "the report is printed on standard output")]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, ValueEnum};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use serde_json::json;
+use tidegate_tests::chaos::{Fault, Mode, Report, Scenario, Servers, Target};
+
+/// Writes to a real MongoDB while tidegate, its servers and the network are killed, frozen, filled up and cut, and then looks for
+/// every change at the sink. Ends with 1 when one is missing, out of order, or (in mode once) doubled.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate-chaos", version)]
+struct Arguments {
+    /// Kills of tidegate, into each target; kills that fall into another fault come on top
+    #[arg(long, default_value_t = 200)]
+    kills: usize,
+    /// Other faults, into each target
+    #[arg(long, default_value_t = 100)]
+    faults: usize,
+    /// What everything left to chance is drawn from; none: a new one, which is printed
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Where changes go
+    #[arg(long, value_enum, default_value_t = To::Both)]
+    target: To,
+    /// What is promised
+    #[arg(long, value_enum, default_value_t = Mode::Once)]
+    mode: Mode,
+    /// These kinds of fault instead of all, one round each unless --rounds says more
+    #[arg(long, value_enum, value_delimiter = ',', conflicts_with_all = ["kills", "faults"])]
+    only: Vec<Fault>,
+    /// Rounds of each kind of --only
+    #[arg(long, default_value_t = 1, requires = "only")]
+    rounds: usize,
+    /// Changes a second
+    #[arg(long, default_value_t = 1000)]
+    rate: u32,
+    /// Where the figures are written
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../bench/results/chaos.json"))]
+    json: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum To {
+    Redis,
+    Mongodb,
+    Both,
+}
+
+impl To {
+    fn targets(self) -> Vec<Target> {
+        match self {
+            Self::Redis => vec![Target::Redis],
+            Self::Mongodb => vec![Target::Mongodb],
+            Self::Both => vec![Target::Redis, Target::Mongodb],
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match chaos(&Arguments::parse()).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("tidegate-chaos: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn chaos(arguments: &Arguments) -> Result<bool> {
+    let seed = arguments.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    println!("seed {seed}: --seed {seed} draws the same faults again");
+    let mut reports: Vec<Report> = Vec::new();
+    for target in arguments.target.targets() {
+        let mut whole: Option<Report> = None;
+        for scenario in scenarios(arguments, target, seed) {
+            let report = run(&Scenario { rate: arguments.rate, ..scenario }).await;
+            match &mut whole {
+                Some(whole) => whole.add(report),
+                None => whole = Some(report),
+            }
+        }
+        let report = whole.context("no rounds: --kills and --faults are 0")?;
+        print(&report);
+        reports.push(report);
+    }
+    let file = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "seed": seed,
+        "targets": reports.iter().map(Report::json).collect::<Vec<_>>(),
+    });
+    std::fs::write(&arguments.json, format!("{file:#}\n"))
+        .with_context(|| format!("writing {}", arguments.json.display()))?;
+    println!("figures: {}", arguments.json.display());
+    Ok(reports.iter().all(Report::is_good))
+}
+
+fn scenarios(arguments: &Arguments, target: Target, seed: u64) -> Vec<Scenario> {
+    if arguments.only.is_empty() {
+        let drawn = Scenario::draw(target, arguments.mode, arguments.kills, arguments.faults, seed);
+        return drawn.into_iter().filter(|scenario| !scenario.faults.is_empty()).collect();
+    }
+    let only = Scenario { seed, ..Scenario::of(target, arguments.mode, &arguments.only) };
+    let rounds = only.faults.repeat(arguments.rounds);
+    // A fault that does not apply here (Redis is not everybody's target) is passed over.
+    let faults: Vec<Fault> = rounds.into_iter().filter(|f| f.applies(target, arguments.mode, only.servers)).collect();
+    if faults.is_empty() { vec![] } else { vec![Scenario { faults, ..only }] }
+}
+
+async fn run(scenario: &Scenario) -> Report {
+    let bar = ProgressBar::new(scenario.faults.len() as u64);
+    let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} rounds {elapsed} {msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let servers = match scenario.servers {
+        Servers::One => "",
+        Servers::Three => ", three MongoDB servers",
+    };
+    bar.set_prefix(format!("into {}{servers}", scenario.target.name()));
+    let report = scenario
+        .run(|round, fault| {
+            bar.set_position(round as u64);
+            bar.set_message(fault.name());
+        })
+        .await;
+    bar.finish_and_clear();
+    report
+}
+
+fn print(report: &Report) {
+    let row = |name: &str, value: String| println!("  {name:<24} {value:>10}");
+    let count = |count: usize| HumanCount(count as u64).to_string();
+    let verdict = &report.verdict;
+    println!("\ninto {}, {}: {:.0} seconds", report.target.name(), report.mode.name(), report.elapsed.as_secs_f64());
+    println!("  {:<24} {:>10}   longest until overcome", "fault", "times");
+    for (fault, times) in &report.faults {
+        let longest =
+            report.recovery.get(fault).map_or_else(String::new, |time| format!("{:.1} s", time.as_secs_f64()));
+        println!("  {fault:<24} {:>10}   {longest:>8}", count(*times));
+    }
+    row("rounds", count(report.rounds));
+    row("changes checked", count(verdict.changes));
+    row("gaps", count(verdict.gaps.len()));
+    row("doubles", count(verdict.doubles.len()));
+    row("steps back", count(verdict.steps_back.len()));
+    row("dead letters", count(verdict.letters));
+    for (code, times) in &report.ends {
+        row(&format!("ended by {code}"), count(*times));
+    }
+    for (what, changes) in [
+        ("missing", &verdict.gaps),
+        ("stepped back", &verdict.steps_back),
+        ("never written", &verdict.strangers),
+        ("wrongly in the dead letter", &verdict.innocents),
+    ] {
+        if let Some((key, seq)) = changes.first() {
+            println!("  first {what}: change {seq} of document {key}");
+        }
+    }
+    for trouble in &report.trouble {
+        println!("  {trouble}");
+    }
+}

@@ -1,0 +1,22 @@
+//! The proof by killing: documents are written while tidegate, its servers and the network between them are killed, frozen,
+//! filled up and cut, and then everything written is looked for at the other end.
+//!
+//! A [`Scenario`] says what is struck and in which order (drawn from a seed that is printed), and where changes go; its
+//! [`Report`] counts what was lost ([gaps](Verdict::gaps)), came twice ([doubles](Verdict::doubles)) or went back
+//! ([steps back](Verdict::steps_back)).
+
+mod fault;
+mod inject;
+mod ledger;
+mod report;
+mod run;
+mod scenario;
+mod sink;
+mod world;
+mod writer;
+
+pub use fault::Fault;
+pub use ledger::{Arrival, Verdict, Written, judge};
+pub use report::Report;
+pub use scenario::{Mode, Scenario, Servers, Target};
+pub use writer::{Writer, WriterOptions};
