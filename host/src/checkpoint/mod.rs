@@ -143,7 +143,12 @@ impl Store {
     ///
     /// # Errors
     /// [`Code::Fenced`] when another host took the pipeline, [`Code::CheckpointWrite`], or those of the server.
-    pub async fn store(&mut self, positions: &Positions, batch: u64, stages: Vec<StageGeneration>) -> Result<(), Fault> {
+    pub async fn store(
+        &mut self,
+        positions: &Positions,
+        batch: u64,
+        stages: Vec<StageGeneration>,
+    ) -> Result<(), Fault> {
         let about = About::new(&self.pipeline, &self.source, batch, stages);
         loop {
             let (fence, lease) = (self.fence, self.lease);
@@ -237,7 +242,7 @@ pub async fn stored(
     }
     let mut oldest: Option<Positions> = None;
     for (name, sink) in &config.sinks {
-        let mut sink = AnySink::new(sink, pipeline, name);
+        let mut sink = AnySink::new(sink, config.record(pipeline), name);
         let Some(found) = sink.read().await? else { continue };
         if let Some(about) = &found.about {
             about.check(&sink.place(), pipeline, source)?;

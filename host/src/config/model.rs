@@ -178,6 +178,16 @@ pub struct PipelineConfig {
     pub checkpoint: CheckpointConfig,
 }
 
+impl PipelineConfig {
+    /// Name of the records that its sinks keep.
+    pub fn record<'a>(&'a self, pipeline: &'a str) -> &'a str {
+        match &self.checkpoint {
+            CheckpointConfig::Sink(SinkCheckpointConfig { name: Some(name), .. }) => name,
+            _ => pipeline,
+        }
+    }
+}
+
 fn two() -> u16 {
     2
 }
@@ -444,11 +454,13 @@ pub enum CheckpointConfig {
 pub struct SinkCheckpointConfig {
     /// How long a host that gives no sign keeps the pipeline.
     pub lease: Span,
+    /// Name of the records in the sinks, for pipelines of the same name that write to the same server; the pipeline's name.
+    pub name: Option<String>,
 }
 
 impl Default for SinkCheckpointConfig {
     fn default() -> Self {
-        Self { lease: five_seconds() }
+        Self { lease: five_seconds(), name: None }
     }
 }
 

@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use super::{
     model::{
-        CheckpointConfig, Config, DeadLetterConfig, LimitsConfig, MongodbSourceConfig, PipelineConfig, Secret,
-        SinkConfig, SourceConfig, StageConfig,
+        CheckpointConfig, Config, DeadLetterConfig, FullDocument, LimitsConfig, MongodbSourceConfig, PipelineConfig,
+        Secret, SinkConfig, SourceConfig, StageConfig, WriteMode,
     },
     node::Node,
     problem::{Draft, did_you_mean},
@@ -178,6 +178,14 @@ impl Check<'_> {
             let at = sinks.key(sink_name);
             self.file_name(&at, "sink", sink_name);
             self.sink(&at, name, sink_name, sink);
+            if let (SourceConfig::Mongodb(source), SinkConfig::Mongodb(target)) = (&pipeline.source, sink)
+                && source.full_document == FullDocument::Off
+                && target.mode == WriteMode::Replace
+            {
+                let message = format!("the sink `{sink_name}` replaces whole documents, and updates have none");
+                let help = "set the source's `full_document: lookup`, or the sink's `mode: append`";
+                self.report(&at.key("mongodb").key("mode"), Code::ConfigConflict, message, help);
+            }
         }
 
         let dead = at.key("dead_letter");
@@ -206,6 +214,9 @@ impl Check<'_> {
             }
             CheckpointConfig::Sink(sink) => {
                 self.span(&at.key("sink").key("lease"), sink.lease, least, HOUR);
+                if let Some(name) = &sink.name {
+                    self.file_name(&at.key("sink").key("name"), "record", name);
+                }
                 let other = pipeline.sinks.iter().find(|(_, sink)| !AnySink::keeps_positions(sink));
                 if let Some((name, _)) = other {
                     let message = format!("`checkpoint: sink`, but the sink `{name}` cannot keep a position");

@@ -10,6 +10,8 @@ mod dead_letters;
 mod entries;
 mod host_life;
 mod mongodb_down;
+mod once;
+
 mod order;
 mod parity;
 mod redis_down;
