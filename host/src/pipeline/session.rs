@@ -98,15 +98,12 @@ impl Pipeline {
         let nowhere = DeadLetterConfig::File(FileSinkConfig { path: "/dev/null".into() });
         let place = if self.mode.dry_run { &nowhere } else { &self.dead_letter };
         let writer = DeadLetterWriter::new(place);
-        Letters::new(&self.name, writer, self.status.clone(), Arc::clone(&self.log_fields), tokens.abort.clone())
+        let (status, fields) = (self.status.clone(), Arc::clone(&self.log_fields));
+        Letters::new(&self.name, writer, self.retry(), status, fields, tokens.abort.clone())
     }
 
     /// Takes the pipeline for this host; none when it was told to stop meanwhile.
-    async fn take(
-        &self,
-        sinks: &mut [(String, AnySink)],
-        drain: &CancellationToken,
-    ) -> Result<Option<Start>, Fault> {
+    async fn take(&self, sinks: &mut [(String, AnySink)], drain: &CancellationToken) -> Result<Option<Start>, Fault> {
         if !AnySource::has_positions(&self.config.source) {
             return Ok(Some(Start { keep: Keep::Nowhere, from: Default::default(), fresh: false }));
         }
@@ -121,7 +118,7 @@ impl Pipeline {
             standby: self.mode.standby,
             status: &self.status,
             stop: drain,
-            backoff: Backoff::new(),
+            backoff: Backoff::new(&self.retry()),
         };
         match (Store::new(&self.config.checkpoint, &self.state, &self.name, &self.source), &self.config.checkpoint) {
             (Some(store), _) => taker.store(store).await,
@@ -184,6 +181,7 @@ impl Pipeline {
                 batches,
                 acks: to_frontier.clone(),
                 letters: letters.clone(),
+                retry: self.retry(),
                 status: self.status.clone(),
                 abort: tokens.abort.clone(),
                 keeping,
@@ -205,6 +203,7 @@ impl Pipeline {
             store,
             from.clone(),
             generations,
+            self.retry(),
             self.status.clone(),
             progress.clone(),
             tokens.abort.clone(),
@@ -234,6 +233,7 @@ impl Pipeline {
                 budget,
                 batches: to_processor,
                 progress,
+                retry: self.retry(),
                 status: self.status.clone(),
                 drain: tokens.drain.clone(),
                 abort: tokens.abort.clone(),
@@ -309,7 +309,10 @@ impl Pipeline {
     fn given_up(&self) -> Fault {
         Fault::fatal(
             Code::ShutdownTimeout,
-            format!("pipeline `{}` was not drained in time: what was in flight is read again at the next start", self.name),
+            format!(
+                "pipeline `{}` was not drained in time: what was in flight is read again at the next start",
+                self.name
+            ),
         )
     }
 }
