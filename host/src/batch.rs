@@ -143,3 +143,59 @@ impl Outbound {
 
 /// What travels between tasks.
 pub type SharedOutbound = Arc<Outbound>;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Destination, Outbound, Route, Routed};
+    use crate::format::lines::read_change;
+
+    fn routes(sinks: usize) -> impl Strategy<Value = Vec<Route>> {
+        let destination =
+            (prop::option::weighted(0.8, 0..sinks), prop::option::of("[a-c]")).prop_map(|(sink, target)| Destination {
+                sink,
+                target: target.map(Into::into),
+                ordering_key: None,
+                attributes: Default::default(),
+            });
+        let route = prop_oneof![
+            1 => Just(Route::Everywhere),
+            3 => prop::collection::vec(destination, 0..4).prop_map(|destinations| Route::To(destinations.into())),
+        ];
+        prop::collection::vec(route, 0..40)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Each sink gets what routers sent it and what is for all, in source order; nobody gets anything else.
+        #[test]
+        fn each_sink_gets_exactly_its_deliveries((sinks, routes) in (1..5_usize).prop_flat_map(|sinks| (Just(sinks), routes(sinks)))) {
+            let mut expected: Vec<Vec<(String, Option<String>)>> = vec![Vec::new(); sinks];
+            let mut changes = Vec::new();
+            for (number, route) in routes.into_iter().enumerate() {
+                let line = format!(r#"{{"id":"c-{number}","op":"insert","ns":"d.c","doc":{{"_id":{number}}}}}"#);
+                let change = read_change(line.as_bytes(), "in:1").unwrap();
+                let targets: Vec<(Option<usize>, Option<String>)> = match &route {
+                    Route::Everywhere => vec![(None, None)],
+                    Route::To(to) => to.iter().map(|to| (to.sink, to.target.as_deref().map(str::to_owned))).collect(),
+                };
+                for (sink, target) in targets {
+                    let to = sink.map_or(0..sinks, |sink| sink..sink + 1);
+                    to.for_each(|sink| expected[sink].push((change.id.to_string(), target.clone())));
+                }
+                changes.push(Routed { change, route });
+            }
+            let outbound = Outbound { number: 1, changes, partition: "all".into(), position: None };
+            for (sink, expected) in expected.into_iter().enumerate() {
+                let got: Vec<_> = outbound
+                    .for_sink(sink)
+                    .iter()
+                    .map(|delivery| (delivery.change.id.to_string(), delivery.target().map(str::to_owned)))
+                    .collect();
+                prop_assert_eq!(got, expected);
+            }
+        }
+    }
+}

@@ -7,6 +7,9 @@ use std::fmt;
 pub enum Severity {
     /// Trying again may help: backoff and retry.
     Transient,
+    /// Nothing is wrong with source and sinks, but going on would do harm: the pipeline pauses, delivers nothing of what is in
+    /// flight, and goes on where it was when the cause is gone or the operator says so.
+    Pause,
     /// Only the operator can help: the pipeline stops, and says so.
     Fatal,
     /// The pipeline goes back to the stored positions and reads from there.
@@ -38,6 +41,16 @@ impl Fault {
     /// What was written is not there any more: the pipeline goes back to what is stored.
     pub fn rewind(code: Code, message: impl Into<String>) -> Self {
         Self { severity: Severity::Rewind, code, message: message.into() }
+    }
+
+    /// The pipeline pauses.
+    pub fn pause(code: Code, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Pause, code, message: message.into() }
+    }
+
+    /// Whether the pipeline pauses, rather than stops.
+    pub fn is_pause(&self) -> bool {
+        self.severity == Severity::Pause
     }
 
     /// Whether trying again may help.
@@ -112,6 +125,8 @@ codes! {
     PluginResult = "TG0214";
     /// A plugin returned more than it may.
     PluginOutput = "TG0215";
+    /// A plugin failed on everything.
+    PluginBreaker = "TG0216";
     /// MongoDB cannot be reached.
     MongoUnreachable = "TG0301";
     /// MongoDB refused the credentials or a right is missing.

@@ -11,10 +11,17 @@ pub mod cli;
 pub mod config;
 pub mod dead_letter;
 pub mod error;
+#[cfg_attr(not(test), allow(dead_code, reason = "what the tables say in words is for the documentation"))]
+mod fault_table;
 mod files;
 pub mod format;
 pub mod host;
 mod mongodb;
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "for the sink that writes to MongoDB; and the words are for the documentation")
+)]
+mod mongodb_faults;
 pub mod pipeline;
 pub mod plugin;
 pub mod position;

@@ -11,6 +11,7 @@ use mongodb::{
 use crate::{
     config::Secret,
     error::{Code, Fault},
+    mongodb_faults::{Trouble, write_trouble},
 };
 
 /// How long a usable server is looked for; the pipeline tries again after it.
@@ -18,11 +19,6 @@ const SELECTION: Duration = Duration::from_secs(5);
 /// How long one answer may take: a connection that is open and silent is given up after it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Network, not primary, recovering, shutting down, interrupted, write concern not met in time, conflicts of transactions.
-const PASSING: [i32; 24] = [
-    6, 7, 24, 50, 63, 64, 89, 91, 112, 133, 134, 150, 189, 234, 251, 262, 9001, 10107, 11600, 11601, 11602, 13388,
-    13435, 13436,
-];
 const DENIED: [i32; 3] = [13, 18, 8000];
 
 /// Makes the client, and keeps it.
@@ -85,18 +81,26 @@ impl MongoConnector {
             return Fault::transient(code, format!("MongoDB at {hosts} cannot answer now: {told}"));
         }
         match (error.kind.as_ref(), code) {
-            (_, Some(code)) if DENIED.contains(&code) => denied(hosts, &told),
             (ErrorKind::Authentication { .. }, _) => denied(hosts, &told),
-            (_, Some(20 | 263)) => Fault::fatal(
+            (ErrorKind::InvalidArgument { .. } | ErrorKind::InvalidTlsConfig { .. }, _) => {
+                Fault::fatal(Code::MongoConfiguration, format!("the connection string of MongoDB is not valid: {told}"))
+            }
+            (_, code) => self.refused(code.unwrap_or(0), &told),
+        }
+    }
+
+    /// The fault for a code of the server that every change would meet.
+    pub(crate) fn refused(&self, code: i32, told: &str) -> Fault {
+        let hosts = &self.hosts;
+        match code {
+            code if DENIED.contains(&code) => denied(hosts, told),
+            20 | 263 => Fault::fatal(
                 Code::MongoNoTransactions,
                 format!(
                     "MongoDB at {hosts} cannot write data and position in one transaction: {told}; transactions need a replica set \
                      (`mongod --replSet rs0`, then `rs.initiate()` once) and no capped collection"
                 ),
             ),
-            (ErrorKind::InvalidArgument { .. } | ErrorKind::InvalidTlsConfig { .. }, _) => {
-                Fault::fatal(Code::MongoConfiguration, format!("the connection string of MongoDB is not valid: {told}"))
-            }
             _ => Fault::fatal(Code::MongoError, format!("MongoDB at {hosts} answered with an error: {told}")),
         }
     }
@@ -128,23 +132,8 @@ fn denied(hosts: &str, told: &str) -> Fault {
 }
 
 /// Whether trying again may help.
-pub(crate) fn is_passing(error: &Error) -> bool {
-    ["RetryableWriteError", "TransientTransactionError", "UnknownTransactionCommitResult"]
-        .iter()
-        .any(|label| error.contains_label(label))
-        || server_code(error).is_some_and(|code| PASSING.contains(&code))
-        || matches!(
-            error.kind.as_ref(),
-            ErrorKind::Io(_)
-                | ErrorKind::ConnectionPoolCleared { .. }
-                | ErrorKind::DnsResolve { .. }
-                | ErrorKind::ServerSelection { .. }
-        )
-}
-
-/// Whether a code of a reply says that trying again may help.
-pub(crate) fn is_passing_code(code: i32) -> bool {
-    PASSING.contains(&code)
+fn is_passing(error: &Error) -> bool {
+    write_trouble(error) == Trouble::Transient
 }
 
 /// The server's number.

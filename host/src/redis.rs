@@ -18,19 +18,102 @@ pub(crate) enum Trouble {
     Denied,
     /// The server is a cluster node, and the key lives on another.
     Cluster,
+    /// The server does not know the command, or not in this form.
+    Unknown,
     /// This command will never be accepted.
     Entry,
 }
 
-/// What an error code of the server means.
-pub(crate) fn trouble(code: &str) -> Trouble {
-    match code {
-        "OOM" | "LOADING" | "READONLY" | "CLUSTERDOWN" | "TRYAGAIN" | "MASTERDOWN" | "BUSY" | "NOREPLICAS"
-        | "MISCONF" | "UNKILLABLE" | "NOGOODSLAVE" | "EXECABORT" => Trouble::Busy,
-        "NOAUTH" | "WRONGPASS" | "NOPERM" => Trouble::Denied,
-        "MOVED" | "ASK" | "CROSSSLOT" => Trouble::Cluster,
-        _ => Trouble::Entry,
+/// An error of the server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    /// The first word of the error; of the many that begin with `ERR`, how it goes on.
+    pub(crate) says: &'static str,
+    /// How it is handled.
+    pub(crate) trouble: Trouble,
+    /// Why, in few words, for the documentation.
+    #[cfg_attr(not(test), allow(dead_code))]
+    pub(crate) why: &'static str,
+}
+
+impl Row {
+    /// What follows from it.
+    #[cfg(test)]
+    pub(crate) const fn meaning(&self) -> crate::fault_table::Meaning {
+        use crate::fault_table::Meaning;
+        match self.trouble {
+            Trouble::Busy => Meaning::Transient,
+            Trouble::Denied | Trouble::Cluster | Trouble::Unknown => Meaning::Pipeline,
+            Trouble::Entry => Meaning::Change,
+        }
     }
+}
+
+macro_rules! rows {
+    ($($trouble:ident { $($says:literal $why:literal,)+ })+) => {
+        /// What the errors of a server mean for a write; `docs/errors/README.md` shows the table, and a test holds the two
+        /// together.
+        pub(crate) const WRITES: &[Row] = &[$($(Row { says: $says, trouble: Trouble::$trouble, why: $why },)+)+];
+    };
+}
+
+rows! {
+    Busy {
+        "OOM" "`maxmemory` is reached, and nothing may be thrown away",
+        "LOADING" "the server reads its data from the disk",
+        "READONLY" "a replica; after a failover the name may lead to another server, so the connection is made anew",
+        "MASTERDOWN" "a replica without its primary",
+        "CLUSTERDOWN" "a part of the cluster is down",
+        "TRYAGAIN" "the keys are moving between nodes",
+        "BUSY" "a script runs for too long",
+        "UNKILLABLE" "a script that has written cannot be stopped",
+        "NOREPLICAS" "fewer replicas than `min-replicas-to-write`",
+        "NOGOODSLAVE" "no replica can take over",
+        "MISCONF" "the server cannot write its snapshot, mostly since its disk is full",
+        "EXECABORT" "a command was turned down when it was queued, for a reason that stands beside it",
+        "NOSCRIPT" "the server was started again, and the script is sent once more",
+        "IOERR" "the server's own network",
+        "ERR max number of clients reached" "`maxclients` is reached",
+    }
+    Denied {
+        "NOAUTH" "the server wants a password",
+        "WRONGPASS" "user or password are wrong",
+        "NOPERM" "the user may not run the command, or not with this key",
+        "DENIED" "protected mode: the server answers only to its own machine",
+        "ERR AUTH" "a password where none is set, or the like",
+        "ERR invalid password" "the password is wrong, as old servers say it",
+        "ERR Client sent AUTH" "a password where none is set, as old servers say it",
+    }
+    Cluster {
+        "MOVED" "the key lives on another node of the cluster",
+        "ASK" "the key is moving to another node of the cluster",
+        "CROSSSLOT" "the keys live on several nodes of the cluster",
+    }
+    Unknown {
+        "NOPROTO" "the server does not speak the version of the protocol",
+        "ERR unknown command" "the server does not know the command: it is too old, or the command was renamed",
+        "ERR DB index is out of range" "the database number of the URL",
+        "ERR SELECT is not allowed in cluster mode" "the database number of the URL",
+    }
+    Entry {
+        "WRONGTYPE" "the key holds a value of another type",
+        "BUSYKEY" "the key is there already",
+        "ERR" "any other: the server does not take this command",
+    }
+}
+
+/// The row of an error: the longest that fits, so that one that begins with `ERR` goes before `ERR` itself.
+fn row(code: &str, details: &str) -> Option<&'static Row> {
+    let fits = |row: &&Row| match row.says.split_once(' ') {
+        Some((word, rest)) => code == word && details.starts_with(rest),
+        None => code == row.says,
+    };
+    WRITES.iter().filter(fits).max_by_key(|row| row.says.len())
+}
+
+/// What an error of the server means.
+pub(crate) fn trouble_of(error: &ServerError) -> Trouble {
+    row(error.code(), error.details().unwrap_or_default()).map_or(Trouble::Entry, |row| row.trouble)
 }
 
 /// Makes the connection, and makes it again after it was lost.
@@ -117,7 +200,7 @@ impl Connector {
     pub(crate) fn rejected(&mut self, error: &ServerError) -> Fault {
         let place = &self.place;
         let told = told(error);
-        match trouble(error.code()) {
+        match trouble_of(error) {
             Trouble::Busy => {
                 if error.code() == "READONLY" {
                     // A replica, or a primary of before a failover: the name may lead elsewhere by now.
@@ -130,6 +213,13 @@ impl Connector {
                 Code::RedisConfiguration,
                 format!(
                     "Redis at {place} is a node of a cluster, which this sink cannot write to: {told}; give it a single server"
+                ),
+            ),
+            Trouble::Unknown => Fault::fatal(
+                Code::RedisConfiguration,
+                format!(
+                    "Redis at {place} does not take what this sink sends: {told}; it needs Redis 5 or later with no command renamed, \
+                     and a database that the server has"
                 ),
             ),
             Trouble::Entry => {
@@ -159,13 +249,32 @@ fn denied(place: &str, told: &str) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use super::{Trouble, trouble};
+    use super::{Trouble, WRITES, row};
 
     #[test]
     fn codes_are_told_apart() {
-        assert_eq!(trouble("OOM"), Trouble::Busy);
-        assert_eq!(trouble("NOPERM"), Trouble::Denied);
-        assert_eq!(trouble("WRONGTYPE"), Trouble::Entry);
-        assert_eq!(trouble("MOVED"), Trouble::Cluster);
+        let trouble = |code: &str| row(code, "").map(|row| row.trouble);
+        assert_eq!(trouble("OOM"), Some(Trouble::Busy));
+        assert_eq!(trouble("NOPERM"), Some(Trouble::Denied));
+        assert_eq!(trouble("WRONGTYPE"), Some(Trouble::Entry));
+        assert_eq!(trouble("MOVED"), Some(Trouble::Cluster));
+        assert_eq!(trouble("SOMETHINGNEW"), None);
+    }
+
+    #[test]
+    fn errors_without_a_code_of_their_own_are_told_apart_by_their_words() {
+        let trouble = |details: &str| row("ERR", details).map(|row| row.trouble);
+        assert_eq!(trouble("max number of clients reached"), Some(Trouble::Busy));
+        assert_eq!(trouble("unknown command 'XADD', with args beginning with: "), Some(Trouble::Unknown));
+        assert_eq!(trouble("invalid password"), Some(Trouble::Denied));
+        assert_eq!(trouble("AUTH <password> called without any password configured"), Some(Trouble::Denied));
+        assert_eq!(
+            trouble("The ID specified in XADD is equal or smaller than the target stream top item"),
+            Some(Trouble::Entry)
+        );
+        assert_eq!(trouble(""), Some(Trouble::Entry));
+        for (at, row) in WRITES.iter().enumerate() {
+            assert!(WRITES.iter().skip(at + 1).all(|other| other.says != row.says), "{} stands twice", row.says);
+        }
     }
 }

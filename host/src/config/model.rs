@@ -176,6 +176,9 @@ pub struct PipelineConfig {
     /// Where the position is kept.
     #[serde(default)]
     pub checkpoint: CheckpointConfig,
+    /// How a source or sink that fails is tried again.
+    #[serde(default)]
+    pub retry: RetryConfig,
 }
 
 impl PipelineConfig {
@@ -190,6 +193,24 @@ impl PipelineConfig {
 
 fn two() -> u16 {
     2
+}
+
+/// `retry`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetryConfig {
+    /// The longest that the first wait may be; each next one may be twice as long.
+    pub first: Span,
+    /// The longest that any wait may be.
+    pub ceiling: Span,
+    /// Failures in a row after which the pipeline stops; none: it never does.
+    pub attempts: Option<u32>,
+}
+
+impl Default for RetryConfig {
+    fn default() -> Self {
+        Self { first: Span(Duration::from_millis(100)), ceiling: Span(Duration::from_secs(15)), attempts: None }
+    }
 }
 
 /// `source`: exactly one of its keys.
@@ -293,6 +314,35 @@ pub struct StageConfig {
     /// Limits of this stage.
     #[serde(default)]
     pub limits: LimitsConfig,
+    /// What is done when the plugin fails on everything.
+    #[serde(default)]
+    pub breaker: BreakerConfig,
+}
+
+/// A stage's `breaker`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BreakerConfig {
+    /// Changes in a row that the plugin must fail on, each alone, before the breaker trips.
+    pub after: u32,
+    /// What happens then.
+    pub action: BreakerAction,
+}
+
+impl Default for BreakerConfig {
+    fn default() -> Self {
+        Self { after: 16, action: BreakerAction::Pause }
+    }
+}
+
+/// `breaker.action`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BreakerAction {
+    /// The pipeline pauses until another generation of the plugin is loaded or the operator resumes it.
+    Pause,
+    /// Changes go to the dead letter unseen by the plugin, but for one of each batch that tries it.
+    DeadLetter,
 }
 
 /// `when`: both lists must match; an absent or empty one always does.

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{
     model::{
         CheckpointConfig, Config, DeadLetterConfig, FullDocument, LimitsConfig, MongodbSourceConfig, PipelineConfig,
-        Secret, SinkConfig, SourceConfig, StageConfig, WriteMode,
+        RetryConfig, Secret, SinkConfig, SourceConfig, StageConfig, WriteMode,
     },
     node::Node,
     problem::{Draft, did_you_mean},
@@ -203,6 +203,7 @@ impl Check<'_> {
             None => {}
         }
         self.checkpoint(&at, pipeline);
+        self.retry(&at.key("retry"), &pipeline.retry);
     }
 
     fn checkpoint(&mut self, at: &At<'_>, pipeline: &PipelineConfig) {
@@ -241,6 +242,19 @@ impl Check<'_> {
                 self.span(&at.key("lease"), redis.lease, least, HOUR);
                 self.span(&at.key("timeout"), redis.timeout, Duration::from_millis(1), HOUR);
             }
+        }
+    }
+
+    fn retry(&mut self, at: &At<'_>, retry: &RetryConfig) {
+        self.span(&at.key("first"), retry.first, Duration::from_millis(1), HOUR);
+        self.span(&at.key("ceiling"), retry.ceiling, Duration::from_millis(1), HOUR);
+        if retry.first > retry.ceiling {
+            let message = format!("the first wait ({}) is longer than the ceiling ({})", retry.first, retry.ceiling);
+            self.report(at, Code::ConfigConflict, message, "make `ceiling` at least as long as `first`");
+        }
+        if retry.attempts == Some(0) {
+            let help = "take 1 or more, or leave it out to try for ever";
+            self.value(&at.key("attempts"), "is 0, which stops the pipeline before it failed", help);
         }
     }
 
@@ -380,6 +394,10 @@ impl Check<'_> {
             }
         }
         self.limits(&at.key("limits"), &stage.limits);
+        if stage.breaker.after == 0 {
+            let help = "take 1 or more; a big number keeps the breaker from ever tripping";
+            self.value(&at.key("breaker").key("after"), "is 0, which trips before anything failed", help);
+        }
     }
 
     fn limits(&mut self, at: &At<'_>, limits: &LimitsConfig) {

@@ -7,10 +7,11 @@ use std::{
 };
 
 use bytestring::ByteString;
+use smallvec::SmallVec;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::retry::Backoff;
+use super::retry::{Backoff, RetryPolicy};
 use crate::{
     checkpoint::Store,
     error::Fault,
@@ -27,6 +28,8 @@ pub(super) enum Event {
     Safe {
         /// Number of the batch.
         batch: u64,
+        /// The sink.
+        sink: usize,
     },
 }
 
@@ -82,33 +85,38 @@ pub(super) async fn quiet(progress: &mut watch::Receiver<Progress>, quiet: Durat
 
 struct Waiting {
     sent: Sent,
-    sinks_left: usize,
+    /// The sinks that lack it. By name, not by count: a sink that confirms twice does not speak for another.
+    lacking: SmallVec<[usize; 4]>,
 }
 
-/// The order of safety, apart from everything that costs time.
+/// The order of safety, apart from everything that costs time. Batches are numbered without holes, in the order they are
+/// sent in.
 #[derive(Default)]
 struct Order {
     waiting: VecDeque<Waiting>,
 }
 
 impl Order {
+    /// A batch is on its way to so many sinks.
     fn sent(&mut self, sent: Sent, sinks: usize) {
-        self.waiting.push_back(Waiting { sent, sinks_left: sinks });
+        self.waiting.push_back(Waiting { sent, lacking: (0..sinks).collect() });
     }
 
-    /// A sink has a batch; returns those that are now safe everywhere, with all before them.
-    fn safe(&mut self, batch: u64) -> Vec<Sent> {
+    /// A sink has a batch; returns those that are now safe everywhere, with all before them. What was said before, or of a
+    /// batch that is not on its way, changes nothing.
+    fn safe(&mut self, batch: u64, sink: usize) -> Vec<Sent> {
         let first = self.waiting.front().map_or(0, |waiting| waiting.sent.batch);
         let at = batch.checked_sub(first).and_then(|at| usize::try_from(at).ok());
         if let Some(waiting) = at.and_then(|at| self.waiting.get_mut(at)) {
-            waiting.sinks_left = waiting.sinks_left.saturating_sub(1);
+            waiting.lacking.retain(|lacking| *lacking != sink);
         }
         self.ready()
     }
 
+    /// Takes out, in order, what is safe everywhere with all before it.
     fn ready(&mut self) -> Vec<Sent> {
         let mut ready = Vec::new();
-        while self.waiting.front().is_some_and(|waiting| waiting.sinks_left == 0) {
+        while self.waiting.front().is_some_and(|waiting| waiting.lacking.is_empty()) {
             ready.extend(self.waiting.pop_front().map(|waiting| waiting.sent));
         }
         ready
@@ -121,6 +129,7 @@ pub(super) struct Frontier {
     sinks: usize,
     store: Option<Arc<Mutex<Store>>>,
     generations: Option<Arc<StageChain>>,
+    retry: RetryPolicy,
     status: PipelineStatus,
     progress: watch::Sender<Progress>,
     abort: CancellationToken,
@@ -139,12 +148,13 @@ impl Frontier {
         store: Option<Arc<Mutex<Store>>>,
         from: Positions,
         generations: Option<Arc<StageChain>>,
+        retry: RetryPolicy,
         status: PipelineStatus,
         progress: watch::Sender<Progress>,
         abort: CancellationToken,
     ) -> Self {
         let (order, batch, unwritten, positions) = (Order::default(), 0, None, from);
-        Self { pipeline, sinks, store, generations, status, progress, abort, order, batch, positions, unwritten }
+        Self { pipeline, sinks, store, generations, retry, status, progress, abort, order, batch, positions, unwritten }
     }
 
     /// Runs until everybody who could tell it something is gone; then all that is safe is checkpointed. Between the writes it keeps
@@ -163,7 +173,7 @@ impl Frontier {
             ticks
         };
         let (mut write_at, mut renew_at) = (ticks(interval), ticks(renewal.unwrap_or(Duration::from_secs(1))));
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::new(&self.retry);
         loop {
             tokio::select! {
                 event = events.recv() => match event {
@@ -176,7 +186,7 @@ impl Frontier {
                         renew_at.reset();
                     } else {
                         // The data goes on meanwhile: what is not stored is only sent again after a crash.
-                        write_at.reset_after(backoff.next());
+                        write_at.reset_after(backoff.delay());
                     }
                 }
                 _ = renew_at.tick(), if renewal.is_some() => self.renew().await?,
@@ -210,7 +220,7 @@ impl Frontier {
                 self.order.sent(sent, self.sinks);
                 self.order.ready()
             }
-            Event::Safe { batch } => self.order.safe(batch),
+            Event::Safe { batch, sink } => self.order.safe(batch, sink),
         };
         let metrics = self.status.metrics();
         for Sent { batch, partition, position, changes, newest, permit } in ready {
@@ -264,40 +274,4 @@ impl Frontier {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Order, Sent};
-
-    fn sent(batch: u64) -> Sent {
-        Sent { batch, partition: "all".into(), position: None, changes: 1, newest: None, permit: None }
-    }
-
-    fn numbers(ready: Vec<Sent>) -> Vec<u64> {
-        ready.into_iter().map(|sent| sent.batch).collect()
-    }
-
-    #[test]
-    fn a_later_success_never_passes_an_earlier_hole() {
-        let mut order = Order::default();
-        for batch in 1..=3 {
-            order.sent(sent(batch), 2);
-        }
-        // Sink one has everything, sink two only the last two.
-        for batch in 1..=3 {
-            assert_eq!(numbers(order.safe(batch)), Vec::<u64>::new());
-        }
-        assert_eq!(numbers(order.safe(3)), Vec::<u64>::new());
-        assert_eq!(numbers(order.safe(2)), Vec::<u64>::new());
-        assert_eq!(numbers(order.safe(1)), vec![1, 2, 3]);
-    }
-
-    #[test]
-    fn each_batch_needs_every_sink() {
-        let mut order = Order::default();
-        order.sent(sent(1), 2);
-        assert_eq!(numbers(order.safe(1)), Vec::<u64>::new());
-        assert_eq!(numbers(order.safe(1)), vec![1]);
-        order.sent(sent(2), 1);
-        assert_eq!(numbers(order.safe(2)), vec![2]);
-        assert_eq!(numbers(order.safe(2)), Vec::<u64>::new(), "a batch that is gone is not counted again");
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{Mutex, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::retry::Backoff;
+use super::retry::{Backoff, pause};
 use crate::{
     checkpoint::{About, Claim, Found, Holder, Store},
     error::{Code, Fault},
@@ -187,9 +187,7 @@ impl Taker<'_> {
     }
 
     async fn again(&mut self, fault: Fault) -> Result<bool, Fault> {
-        if !fault.is_transient() {
-            return Err(fault);
-        }
+        let delay = self.backoff.after(&fault)?;
         tracing::warn!(
             event = "checkpoint_retry",
             pipeline = self.pipeline,
@@ -197,7 +195,7 @@ impl Taker<'_> {
             "the checkpoint cannot be read, it is tried again: {}",
             fault.message
         );
-        Ok(self.backoff.wait(self.stop).await)
+        Ok(pause(delay, self.stop).await)
     }
 }
 

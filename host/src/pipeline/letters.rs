@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::retry::Backoff;
+use super::retry::{Backoff, RetryPolicy, pause};
 use crate::{
     batch::Unreadable,
     change::{Change, SCHEMA_VERSION},
@@ -25,6 +25,7 @@ pub(super) struct Letters(Arc<Inner>);
 struct Inner {
     pipeline: Arc<str>,
     writer: Mutex<DeadLetterWriter>,
+    retry: RetryPolicy,
     status: PipelineStatus,
     log_fields: Arc<[String]>,
     abort: CancellationToken,
@@ -34,22 +35,23 @@ impl Letters {
     pub(super) fn new(
         pipeline: &Arc<str>,
         writer: DeadLetterWriter,
+        retry: RetryPolicy,
         status: PipelineStatus,
         log_fields: Arc<[String]>,
         abort: CancellationToken,
     ) -> Self {
-        Self(Arc::new(Inner { pipeline: Arc::clone(pipeline), writer: Mutex::new(writer), status, log_fields, abort }))
+        let (pipeline, writer) = (Arc::clone(pipeline), Mutex::new(writer));
+        Self(Arc::new(Inner { pipeline, writer, retry, status, log_fields, abort }))
     }
 
     /// Checks that dead letters can be written, before there is one.
     pub(super) async fn open(&self) -> Result<(), Fault> {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::new(&self.0.retry);
         loop {
             let opened = self.0.writer.lock().await.open().await;
             match opened {
                 Ok(()) => return Ok(()),
-                Err(fault) if !self.again(&fault, &mut backoff).await => return Err(stopped(fault)),
-                Err(_) => {}
+                Err(fault) => self.again(fault, &mut backoff).await?,
             }
         }
     }
@@ -108,18 +110,18 @@ impl Letters {
     }
 
     async fn write(&self, letters: &[DeadLetter]) -> Result<(), Fault> {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::new(&self.0.retry);
         loop {
             let written = self.0.writer.lock().await.write(letters).await;
             match written {
                 Ok(()) => return Ok(()),
-                Err(fault) if !self.again(&fault, &mut backoff).await => return Err(stopped(fault)),
-                Err(_) => {}
+                Err(fault) => self.again(fault, &mut backoff).await?,
             }
         }
     }
 
-    async fn again(&self, fault: &Fault, backoff: &mut Backoff) -> bool {
+    /// After a fault: waits for the next try; an error when there will be none.
+    async fn again(&self, fault: Fault, backoff: &mut Backoff) -> Result<(), Fault> {
         tracing::error!(
             event = "dead_letter_failed",
             pipeline = %self.0.pipeline,
@@ -127,7 +129,8 @@ impl Letters {
             "a dead letter cannot be written, nothing goes on without it: {}",
             fault.message
         );
-        fault.is_transient() && backoff.wait(&self.0.abort).await
+        let delay = backoff.after(&fault).map_err(stopped)?;
+        if pause(delay, &self.0.abort).await { Ok(()) } else { Err(stopped(fault)) }
     }
 
     fn tell_dead(&self, change: &Change, kind: DeadLetterKind, reason: &str, plugin: Option<(&str, u64)>) {

@@ -26,13 +26,13 @@ use crate::{
     config::{DeadLetterConfig, PipelineConfig},
     error::{Code, Fault, Severity},
     plugin::{PluginEngine, StageChain},
-    source::BatchLimits,
+    source::{AnySource, BatchLimits},
     state::StateDir,
     status::{PipelineStatus, State},
     telemetry::metrics::Metrics,
 };
 
-use retry::Backoff;
+use retry::{Backoff, RetryPolicy};
 use session::Ended;
 
 /// Everything a pipeline is made of. It runs in *sessions*: each takes the pipeline for this host, opens source and sinks at the stored
@@ -89,7 +89,8 @@ impl Pipeline {
     /// # Errors
     /// What stopped it. What was in flight is read again at the next start.
     pub async fn run(self, stop: Stop, mut paused: watch::Receiver<bool>) -> Result<(), Fault> {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::new(&self.retry());
+        let mut swaps = self.stages.as_ref().map(|(_, chain)| chain.swaps());
         loop {
             if *paused.borrow_and_update() {
                 self.status.set_state(State::Paused);
@@ -105,6 +106,9 @@ impl Pipeline {
                 self.status.set_state(State::Starting);
             }
             let began = std::time::Instant::now();
+            if let Some(swaps) = &mut swaps {
+                swaps.mark_unchanged();
+            }
             match self.session(&stop, &mut paused).await {
                 Ok(Ended::Paused) => {}
                 Ok(Ended::Done) => {
@@ -130,12 +134,62 @@ impl Pipeline {
                         return Ok(());
                     }
                 }
+                Err(fault) if fault.is_pause() && self.can_pause() && !stop.drain.is_cancelled() => {
+                    if !self.wait_out(&fault, &stop, &mut paused, swaps.as_mut()).await {
+                        self.status.set_state(State::Finished);
+                        return Ok(());
+                    }
+                }
                 Err(fault) => {
                     self.status.stopped(&fault);
                     return Err(fault);
                 }
             }
         }
+    }
+
+    /// How source and sinks are tried again.
+    fn retry(&self) -> RetryPolicy {
+        RetryPolicy::from(&self.config.retry)
+    }
+
+    /// Whether what was in flight can be read again, and there is somebody who will see to it: what ends when it is idle is not
+    /// watched.
+    fn can_pause(&self) -> bool {
+        AnySource::has_positions(&self.config.source) && self.mode.exit_when_idle.is_none()
+    }
+
+    /// Pauses for a fault, until another generation of a plugin runs or the operator says anything; false when the host ends.
+    async fn wait_out(
+        &self,
+        fault: &Fault,
+        stop: &Stop,
+        paused: &mut watch::Receiver<bool>,
+        swaps: Option<&mut watch::Receiver<u64>>,
+    ) -> bool {
+        self.status.paused(Some(fault));
+        tracing::error!(
+            event = "pipeline_paused",
+            pipeline = %self.name,
+            code = fault.code.as_str(),
+            "pipeline {} is paused: {}",
+            self.name,
+            fault.message
+        );
+        let swapped = async {
+            match swaps {
+                Some(swaps) => swaps.changed().await.is_ok(),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            true = swapped => {}
+            Ok(()) = paused.changed() => {}
+            () = stop.drain.cancelled() => return false,
+        }
+        tracing::info!(event = "pipeline_resumed", pipeline = %self.name, "pipeline {} goes on", self.name);
+        self.status.set_state(State::Starting);
+        true
     }
 
     /// Whether a new session helps: the position went back, or another host has the pipeline and this one stands by.

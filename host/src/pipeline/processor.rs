@@ -42,6 +42,9 @@ struct UnderWay {
 impl Processor {
     /// Runs until the reader is gone and all it read is with the sinks.
     pub(super) async fn run(self, mut batches: mpsc::Receiver<Loaded>) -> Result<(), Fault> {
+        if let Some((_, chain)) = &self.stages {
+            chain.close_breakers(&self.metrics);
+        }
         let lanes = match &self.stages {
             Some((engine, _)) => (0..self.lanes)
                 .map(|number| Lane::start(&self.pipeline, number, engine.clone(), self.metrics.clone()))

@@ -5,7 +5,12 @@ use std::{sync::Arc, time::Instant};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{frontier::Progress, hold::Opening, retry::Backoff, session::Budget};
+use super::{
+    frontier::Progress,
+    hold::Opening,
+    retry::{Backoff, RetryPolicy, pause},
+    session::Budget,
+};
 use crate::{
     batch::Batch,
     error::Fault,
@@ -33,6 +38,7 @@ pub(super) struct Reader {
     pub(super) budget: Budget,
     pub(super) batches: mpsc::Sender<Loaded>,
     pub(super) progress: watch::Sender<Progress>,
+    pub(super) retry: RetryPolicy,
     pub(super) status: PipelineStatus,
     pub(super) drain: CancellationToken,
     pub(super) abort: CancellationToken,
@@ -52,7 +58,7 @@ impl Reader {
     /// Runs until the source ends, the pipeline drains, or only the operator can help.
     pub(super) async fn run(mut self) -> Result<(), Fault> {
         let drain = self.drain.clone();
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::new(&self.retry);
         loop {
             let opened = tokio::select! {
                 opened = self.source.open(&self.at) => opened,
@@ -91,10 +97,8 @@ impl Reader {
                 }
                 Err(fault) => fault,
             };
+            let delay = backoff.after(&failed).inspect_err(|fault| self.status.source_failed(fault))?;
             self.status.source_failed(&failed);
-            if !failed.is_transient() {
-                return Err(failed);
-            }
             self.status.metrics().source_retries.inc();
             tracing::warn!(
                 event = "source_retry",
@@ -103,10 +107,11 @@ impl Reader {
                 "the source is tried again: {}",
                 failed.message
             );
-            let cancelled = self.drain.clone();
-            if !backoff.wait(&cancelled).await {
+            self.status.source_waiting(delay);
+            if !pause(delay, &drain).await {
                 return Ok(());
             }
+            self.status.source_trying();
         }
     }
 

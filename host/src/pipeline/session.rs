@@ -98,7 +98,8 @@ impl Pipeline {
         let nowhere = DeadLetterConfig::File(FileSinkConfig { path: "/dev/null".into() });
         let place = if self.mode.dry_run { &nowhere } else { &self.dead_letter };
         let writer = DeadLetterWriter::new(place);
-        Letters::new(&self.name, writer, self.status.clone(), Arc::clone(&self.log_fields), tokens.abort.clone())
+        let (status, fields) = (self.status.clone(), Arc::clone(&self.log_fields));
+        Letters::new(&self.name, writer, self.retry(), status, fields, tokens.abort.clone())
     }
 
     /// Takes the pipeline for this host; none when it was told to stop meanwhile.
@@ -117,7 +118,7 @@ impl Pipeline {
             standby: self.mode.standby,
             status: &self.status,
             stop: drain,
-            backoff: Backoff::new(),
+            backoff: Backoff::new(&self.retry()),
         };
         match (Store::new(&self.config.checkpoint, &self.state, &self.name, &self.source), &self.config.checkpoint) {
             (Some(store), _) => taker.store(store).await,
@@ -180,6 +181,7 @@ impl Pipeline {
                 batches,
                 acks: to_frontier.clone(),
                 letters: letters.clone(),
+                retry: self.retry(),
                 status: self.status.clone(),
                 abort: tokens.abort.clone(),
                 keeping,
@@ -201,6 +203,7 @@ impl Pipeline {
             store,
             from.clone(),
             generations,
+            self.retry(),
             self.status.clone(),
             progress.clone(),
             tokens.abort.clone(),
@@ -230,6 +233,7 @@ impl Pipeline {
                 budget,
                 batches: to_processor,
                 progress,
+                retry: self.retry(),
                 status: self.status.clone(),
                 drain: tokens.drain.clone(),
                 abort: tokens.abort.clone(),

@@ -12,7 +12,7 @@ use super::{
     frontier::Event,
     hold::{Begin, Opening},
     letters::Letters,
-    retry::Backoff,
+    retry::{Backoff, RetryPolicy, pause},
 };
 use crate::{
     batch::SharedOutbound,
@@ -29,6 +29,7 @@ pub(super) struct SinkTask {
     pub(super) batches: mpsc::Receiver<SharedOutbound>,
     pub(super) acks: mpsc::UnboundedSender<Event>,
     pub(super) letters: Letters,
+    pub(super) retry: RetryPolicy,
     pub(super) status: PipelineStatus,
     pub(super) abort: CancellationToken,
     /// For a sink that keeps positions, which was claimed and is open already.
@@ -77,7 +78,7 @@ impl SinkTask {
                 return Ok(());
             }
             // The frontier lives until the last sink is gone.
-            let _ = self.acks.send(Event::Safe { batch: batch.number });
+            let _ = self.acks.send(Event::Safe { batch: batch.number, sink: self.index });
         }
     }
 
@@ -101,9 +102,9 @@ impl SinkTask {
             if !self.write(&batch, true).await? {
                 return Ok(());
             }
-            let _ = self.acks.send(Event::Safe { batch: batch.number });
+            let _ = self.acks.send(Event::Safe { batch: batch.number, sink: self.index });
         }
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::new(&self.retry);
         while let Err(fault) = self.sink.settle().await {
             if !self.again(&fault, &mut backoff).await? {
                 break;
@@ -129,7 +130,7 @@ impl SinkTask {
             }
         };
         let about = Opening::about(&self.pipeline, source);
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::new(&self.retry);
         while let Err(fault) = self.sink.begin(&about, &positions).await {
             if !self.again(&fault, &mut backoff).await? {
                 return Ok(false);
@@ -152,20 +153,21 @@ impl SinkTask {
 
     /// Opens the sink; false when there will never be anything to write. A batch that comes meanwhile is kept in `next`.
     async fn open(&mut self, next: &mut Option<SharedOutbound>) -> Result<bool, Fault> {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::new(&self.retry);
         loop {
             let fault = match self.sink.open().await {
                 Ok(()) => return Ok(true),
                 Err(fault) => fault,
             };
-            self.tell(&fault)?;
+            let delay = self.after(&fault, &mut backoff)?;
             tokio::select! {
-                again = backoff.wait(&self.abort) => if !again { return Ok(false) },
+                again = pause(delay, &self.abort) => if !again { return Ok(false) },
                 batch = self.batches.recv(), if next.is_none() => match batch {
                     Some(batch) => *next = Some(batch),
                     None => return Ok(false),
                 },
             }
+            self.status.sink_trying(self.index);
         }
     }
 
@@ -177,7 +179,7 @@ impl SinkTask {
             return Ok(true);
         }
         let bytes: usize = writes.pending().map(|(_, delivery)| delivery.change.size()).sum();
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::new(&self.retry);
         let (mut failed_before, mut buried) = (false, 0);
         loop {
             let start = Instant::now();
@@ -227,8 +229,22 @@ impl SinkTask {
 
     /// After a fault: waits for the next try; false when the pipeline was aborted meanwhile.
     async fn again(&self, fault: &Fault, backoff: &mut Backoff) -> Result<bool, Fault> {
-        self.tell(fault)?;
-        Ok(backoff.wait(&self.abort).await)
+        let delay = self.after(fault, backoff)?;
+        let again = pause(delay, &self.abort).await;
+        self.status.sink_trying(self.index);
+        Ok(again)
+    }
+
+    /// After a fault: how long to wait before the next try; an error when there will be none.
+    fn after(&self, fault: &Fault, backoff: &mut Backoff) -> Result<Duration, Fault> {
+        match backoff.after(fault) {
+            Ok(delay) => {
+                self.tell(fault)?;
+                self.status.sink_waiting(self.index, delay);
+                Ok(delay)
+            }
+            Err(last) => Err(self.tell(&last).err().unwrap_or(last)),
+        }
     }
 
     /// Says that a fault is tried again; any other than a transient one ends the pipeline, or sends it back.

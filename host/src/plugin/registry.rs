@@ -7,9 +7,11 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use super::{
     Generation, PluginEngine,
+    breaker::Turn,
     component::{digest, read},
     context::Identity,
     instance::Instance,
@@ -35,6 +37,8 @@ pub struct StageSet {
 pub struct StageChain {
     specs: Vec<Arc<StageSpec>>,
     current: ArcSwap<StageSet>,
+    /// How often another generation took over.
+    swaps: watch::Sender<u64>,
 }
 
 impl StageSet {
@@ -52,9 +56,28 @@ impl StageSet {
 }
 
 impl StageChain {
+    fn new(specs: Vec<Arc<StageSpec>>, stages: Vec<(Arc<StageSpec>, Arc<Generation>)>) -> Self {
+        Self { specs, current: ArcSwap::from_pointee(StageSet { stages }), swaps: watch::Sender::new(0) }
+    }
+
     /// The set for the next batch.
     pub fn current(&self) -> Arc<StageSet> {
         self.current.load_full()
+    }
+
+    /// Tells whenever another generation of a plugin of this pipeline has taken over: what a pipeline that pauses since a plugin
+    /// failed on everything (TG0216) waits for.
+    pub fn swaps(&self) -> watch::Receiver<u64> {
+        self.swaps.subscribe()
+    }
+
+    /// Lets every plugin of the pipeline try again, whatever it did before: the pipeline is resumed.
+    pub fn close_breakers(&self, metrics: &Metrics) {
+        for spec in &self.specs {
+            if spec.breaker.close() == Turn::Closed {
+                metrics.stage(&spec.pipeline, &spec.plugin).breaker_open.set(0);
+            }
+        }
     }
 }
 
@@ -138,7 +161,7 @@ impl PluginHost {
                     .iter()
                     .filter_map(|spec| Some((Arc::clone(spec), Arc::clone(generations.get(&spec.plugin)?))))
                     .collect();
-                let chain = StageChain { specs, current: ArcSwap::from_pointee(StageSet { stages }) };
+                let chain = StageChain::new(specs, stages);
                 state.chains.insert(Arc::clone(pipeline), Arc::new(chain));
             }
             for generation in generations.values() {
@@ -185,7 +208,7 @@ impl PluginHost {
             return Err(faults);
         }
         let specs = stages.iter().map(|(spec, _)| Arc::clone(spec)).collect();
-        let chain = Arc::new(StageChain { specs, current: ArcSwap::from_pointee(StageSet { stages }) });
+        let chain = Arc::new(StageChain::new(specs, stages));
         let mut state = self.inner.lock();
         for (name, generation) in fresh {
             if let std::collections::btree_map::Entry::Vacant(entry) = state.plugins.entry(name) {
@@ -270,6 +293,7 @@ impl Inner {
                 })
                 .collect();
             chain.current.store(Arc::new(StageSet { stages }));
+            chain.swaps.send_modify(|swaps| *swaps += 1);
         }
         state.plugins.insert(plugin.into(), Arc::clone(&generation));
         drop(state);

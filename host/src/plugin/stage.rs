@@ -7,16 +7,18 @@ use bytestring::ByteString;
 use super::{
     Generation, PluginEngine,
     abi::Outcome,
+    breaker::{Breaker, Turn},
     component::{Role, Violation},
     context::Identity,
     instance::{CallFailure, Instance, timed},
     limits::Limits,
+    when::When,
 };
 use crate::{
     batch::Route,
-    change::{Change, Operation, SCHEMA_VERSION},
-    config::{StageConfig, WhenConfig},
-    error::Fault,
+    change::{Change, SCHEMA_VERSION},
+    config::{BreakerAction, StageConfig},
+    error::{Code, Fault},
     telemetry::metrics::{DeadLetterKind, FailureKind, Metrics, StageMetrics},
 };
 
@@ -46,6 +48,8 @@ pub struct StageSpec {
     pub limits: Limits,
     /// Names of the pipeline's sinks, for routers.
     pub sinks: Arc<[String]>,
+    /// One for all lanes.
+    pub(super) breaker: Arc<Breaker>,
 }
 
 impl StageSpec {
@@ -61,6 +65,7 @@ impl StageSpec {
             config,
             limits,
             sinks: Arc::clone(sinks),
+            breaker: Arc::new(Breaker::new(stage.breaker)),
         }
     }
 
@@ -71,44 +76,6 @@ impl StageSpec {
             generation: generation.number,
             metrics: metrics.plugin(&self.plugin),
         }
-    }
-}
-
-/// Which changes a stage sees.
-#[derive(Clone, Debug, Default)]
-pub struct When {
-    namespaces: Vec<Pattern>,
-    operations: Vec<Operation>,
-}
-
-#[derive(Clone, Debug)]
-enum Pattern {
-    Collection(Box<str>),
-    Database(Box<str>),
-}
-
-impl When {
-    /// From the configuration.
-    pub fn new(when: &WhenConfig) -> Self {
-        let namespaces = when
-            .ns
-            .iter()
-            .map(|pattern| match pattern.strip_suffix(".*") {
-                Some(database) => Pattern::Database(database.into()),
-                None => Pattern::Collection(pattern.as_str().into()),
-            })
-            .collect();
-        Self { namespaces, operations: when.op.iter().map(|operation| Operation::from(*operation)).collect() }
-    }
-
-    /// Whether the stage sees this change.
-    pub fn matches(&self, change: &Change) -> bool {
-        (self.operations.is_empty() || self.operations.contains(&change.operation))
-            && (self.namespaces.is_empty()
-                || self.namespaces.iter().any(|pattern| match pattern {
-                    Pattern::Collection(full) => **full == *change.namespace.as_str(),
-                    Pattern::Database(database) => **database == *change.namespace.database(),
-                }))
     }
 }
 
@@ -166,13 +133,18 @@ pub struct StageRunner {
 enum Verdict {
     Outcome(Outcome),
     Guilty(CallFailure),
+    /// The breaker is open: the plugin did not see it.
+    Unseen,
 }
 
 impl StageRunner {
     /// Makes the stage; the instance is started with the first change.
     pub fn new(spec: Arc<StageSpec>, generation: Arc<Generation>, engine: PluginEngine, metrics: &Metrics) -> Self {
         let stage_metrics = metrics.stage(&spec.pipeline, &spec.plugin);
-        Self { spec, generation, engine, metrics: stage_metrics, all_metrics: metrics.clone(), instance: None }
+        let stage =
+            Self { spec, generation, engine, metrics: stage_metrics, all_metrics: metrics.clone(), instance: None };
+        stage.tell(stage.spec.breaker.begin(stage.generation.number));
+        stage
     }
 
     /// Whether it runs this generation.
@@ -183,7 +155,8 @@ impl StageRunner {
     /// Runs the changes through the stage, in order.
     ///
     /// # Errors
-    /// Only when the plugin cannot be started: nothing was decided then, and the batch must not go on.
+    /// When the plugin cannot be started, or its breaker tripped and pauses the pipeline: nothing was decided then, and the batch
+    /// must not go on.
     pub fn run(&mut self, mut items: Vec<Item>, left: &mut Left) -> Result<Vec<Item>, Fault> {
         let generation = Arc::clone(&self.generation);
         for role in &generation.roles {
@@ -203,7 +176,14 @@ impl StageRunner {
             return Ok(items);
         }
         let mut verdicts = Vec::with_capacity(changes.len());
-        for part in changes.chunks(CALL) {
+        let mut rest = changes.as_slice();
+        if self.is_broken() {
+            // One change tries whether the plugin works again.
+            let (probe, others) = rest.split_at(1);
+            self.find(role, probe, &mut verdicts)?;
+            rest = others;
+        }
+        for part in rest.chunks(CALL) {
             self.decide(role, part, &mut verdicts)?;
         }
         let mut verdicts = verdicts.into_iter();
@@ -219,14 +199,25 @@ impl StageRunner {
         Ok(next)
     }
 
-    /// Finds a verdict for each change: one call if all goes well, else the batch is halved until the guilty change stands
-    /// alone. One guilty change in a batch of n costs at most 2 log2(n) further calls, and one more if it timed out.
+    fn is_broken(&self) -> bool {
+        self.spec.breaker.is_open(self.generation.number)
+    }
+
+    /// Finds a verdict for each change, or none of the plugin's while the breaker is open.
     fn decide(&mut self, role: Role, changes: &[&Change], verdicts: &mut Vec<Verdict>) -> Result<(), Fault> {
+        if !self.is_broken() {
+            return self.find(role, changes, verdicts);
+        }
+        verdicts.extend(changes.iter().map(|_| Verdict::Unseen));
+        Ok(())
+    }
+
+    /// Finds a verdict for each change: one call if all goes well, else the changes are halved until the guilty one stands
+    /// alone. One guilty change among n of a call costs at most 2 log2(n) further calls, and one more if it timed out: 14 with the
+    /// 128 that stand in a call, however big the batch.
+    fn find(&mut self, role: Role, changes: &[&Change], verdicts: &mut Vec<Verdict>) -> Result<(), Fault> {
         let failure = match self.call(role, changes)? {
-            Ok(outcomes) => {
-                verdicts.extend(outcomes.into_iter().map(Verdict::Outcome));
-                return Ok(());
-            }
+            Ok(outcomes) => return self.accept(outcomes, verdicts),
             Err(failure) => failure,
         };
         let (first, second) = changes.split_at(changes.len() / 2);
@@ -239,12 +230,88 @@ impl StageRunner {
             // What took too long alone may have met a bad moment of the machine: it has one more try.
             self.metrics.bisect_calls.inc();
             if let Ok(outcomes) = self.call(role, changes)? {
-                verdicts.extend(outcomes.into_iter().map(Verdict::Outcome));
-                return Ok(());
+                return self.accept(outcomes, verdicts);
             }
         }
+        let turn = self.spec.breaker.failed(self.generation.number);
+        self.turn(turn, &failure.reason)?;
         verdicts.push(Verdict::Guilty(failure));
         Ok(())
+    }
+
+    /// Takes what a call gave. A result that cannot be used is a failure of the plugin, a rejection is none.
+    fn accept(&mut self, outcomes: Vec<Outcome>, verdicts: &mut Vec<Verdict>) -> Result<(), Fault> {
+        // One success is as good as many: the breaker is told once, until a failure comes between.
+        let mut told = false;
+        for outcome in outcomes {
+            match &outcome {
+                Outcome::Unusable(reason) => {
+                    told = false;
+                    let turn = self.spec.breaker.failed(self.generation.number);
+                    self.turn(turn, reason)?;
+                }
+                _ if told => {}
+                _ => {
+                    told = true;
+                    self.tell(self.spec.breaker.worked(self.generation.number));
+                }
+            }
+            verdicts.push(Verdict::Outcome(outcome));
+        }
+        Ok(())
+    }
+
+    /// What follows when the breaker has tripped, or not.
+    fn turn(&self, turn: Turn, reason: &str) -> Result<(), Fault> {
+        self.tell(turn);
+        let Turn::Opened(failed) = turn else { return Ok(()) };
+        let (plugin, number) = (&self.spec.plugin, self.generation.number);
+        let action = self.spec.breaker.action();
+        let what = format!(
+            "plugin {plugin} (generation {number}) failed on {failed} changes in a row, at last since {reason}"
+        );
+        tracing::error!(
+            event = "plugin_breaker_open",
+            pipeline = %self.spec.pipeline,
+            plugin = %plugin,
+            generation = number,
+            code = Code::PluginBreaker.as_str(),
+            action = match action {
+                BreakerAction::Pause => "pause",
+                BreakerAction::DeadLetter => "dead_letter",
+            },
+            "{what}; its breaker is open"
+        );
+        match action {
+            BreakerAction::DeadLetter => Ok(()),
+            BreakerAction::Pause => Err(Fault::pause(
+                Code::PluginBreaker,
+                format!(
+                    "{what}: nothing of this batch is delivered or put in the dead letter; put a {plugin}.wasm in place that works, \
+                     or set the stage's `breaker` to let changes pass to the dead letter"
+                ),
+            )),
+        }
+    }
+
+    fn tell(&self, turn: Turn) {
+        match turn {
+            Turn::None => {}
+            Turn::Opened(_) => {
+                self.metrics.breaker_open.set(1);
+            }
+            Turn::Closed => {
+                self.metrics.breaker_open.set(0);
+                tracing::info!(
+                    event = "plugin_breaker_closed",
+                    pipeline = %self.spec.pipeline,
+                    plugin = %self.spec.plugin,
+                    generation = self.generation.number,
+                    "plugin {} is given changes again: its breaker is closed",
+                    self.spec.plugin
+                );
+            }
+        }
     }
 
     fn call(&mut self, role: Role, changes: &[&Change]) -> Result<Result<Vec<Outcome>, CallFailure>, Fault> {
@@ -345,15 +412,12 @@ impl StageRunner {
                 self.metrics.failures(FailureKind::Result).inc();
                 left.casualties.push(dead(item.change, DeadLetterKind::Result, reason, Vec::new()));
             }
+            Verdict::Unseen => {
+                let reason = format!("plugin {} did not see it: its breaker is open", self.spec.plugin);
+                left.casualties.push(dead(item.change, DeadLetterKind::Breaker, reason, Vec::new()));
+            }
             Verdict::Guilty(failure) => {
-                let kind = match failure.kind {
-                    FailureKind::Trap => DeadLetterKind::Trap,
-                    FailureKind::Timeout => DeadLetterKind::Timeout,
-                    FailureKind::Memory => DeadLetterKind::Memory,
-                    FailureKind::Result => DeadLetterKind::Result,
-                    FailureKind::Output => DeadLetterKind::Output,
-                };
-                left.casualties.push(dead(item.change, kind, failure.reason, Vec::new()));
+                left.casualties.push(dead(item.change, failure.kind.into(), failure.reason, Vec::new()));
             }
         }
     }

@@ -93,6 +93,7 @@ impl Status {
         match now.state {
             State::Finished => return,
             State::Stopped => return reasons.push(stopped(name, &now)),
+            State::Paused => return reasons.push(paused(name, &now)),
             State::Draining => {
                 return reasons.push(reason("pipeline".to_owned(), None, "the host is shutting down".to_owned()));
             }
@@ -103,7 +104,6 @@ impl Status {
                     "another host runs it; this one stands by".to_owned(),
                 ));
             }
-            State::Paused => return reasons.push(reason("pipeline".to_owned(), None, "it is paused".to_owned())),
             State::Starting | State::Running | State::Retrying => {}
         }
         {
@@ -152,10 +152,19 @@ impl Status {
 }
 
 fn stopped(name: &str, now: &Now) -> Reason {
+    whole(name, now, "stopped")
+}
+
+fn paused(name: &str, now: &Now) -> Reason {
+    whole(name, now, "it is paused")
+}
+
+/// The whole pipeline, and not a part of it, is the reason.
+fn whole(name: &str, now: &Now, without_problem: &str) -> Reason {
     Reason {
         pipeline: Some(name.to_owned()),
         part: "pipeline".to_owned(),
         code: now.problem.as_ref().map(|problem| problem.code.as_str()),
-        reason: now.problem.as_ref().map_or_else(|| "stopped".to_owned(), |problem| problem.reason.clone()),
+        reason: now.problem.as_ref().map_or_else(|| without_problem.to_owned(), |problem| problem.reason.clone()),
     }
 }

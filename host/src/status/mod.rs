@@ -3,6 +3,7 @@
 //! The parts of a pipeline report through [`PipelineStatus`]; the plugin host reports through [`Status`]. Updates are a
 //! short lock for each batch at most, and a snapshot is taken only when somebody asks.
 
+mod circuit;
 mod health;
 mod view;
 
@@ -19,9 +20,10 @@ use serde::Serialize;
 use crate::{
     error::{Code, Fault},
     position::Position,
-    telemetry::metrics::{Metrics, PipelineMetrics, SinkMetrics, StageMetrics},
+    telemetry::metrics::{Gauge, Metrics, PipelineMetrics, SinkMetrics, StageMetrics},
 };
 
+pub use circuit::{Circuit, CircuitState};
 pub use health::{Health, Readiness, Reason};
 pub use view::{
     CheckpointView, CountsView, FrontierView, InFlightView, PipelineView, PluginView, SinkView, SourceView, StageView,
@@ -90,7 +92,7 @@ pub enum State {
     Retrying,
     /// Another host runs it; this one waits to take over.
     Standby,
-    /// The operator paused it.
+    /// Nothing is read or delivered until the operator resumes it, or until what the problem tells of is over.
     Paused,
     /// The host is asked to stop: what is in flight is finished.
     Draining,
@@ -155,6 +157,8 @@ struct PipelineInner {
     metrics: PipelineMetrics,
     sinks: Vec<SinkMetrics>,
     stages: Vec<StageMetrics>,
+    source_circuit: Gauge,
+    sink_circuits: Vec<Gauge>,
     now: Mutex<Now>,
 }
 
@@ -165,6 +169,7 @@ struct Now {
     source_connected: bool,
     source_problem: Option<Problem>,
     checkpoint_problem: Option<Problem>,
+    source_circuit: Circuit,
     source_position: Option<Position>,
     last_change_at: Option<SystemTime>,
     opening_stored: bool,
@@ -178,6 +183,7 @@ struct Now {
 struct SinkNow {
     state: SinkState,
     problem: Option<Problem>,
+    circuit: Circuit,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -206,6 +212,8 @@ impl Status {
         let pipeline = PipelineStatus(Arc::new(PipelineInner {
             metrics: metrics.pipeline(name),
             sinks: parts.sinks.iter().map(|(sink, _)| metrics.sink(name, sink)).collect(),
+            source_circuit: metrics.circuit(name, "source"),
+            sink_circuits: parts.sinks.iter().map(|(sink, _)| metrics.circuit(name, &format!("sink {sink}"))).collect(),
             stages: parts.stages.iter().map(|plugin| metrics.stage(name, plugin)).collect(),
             now: Mutex::new(Now {
                 state: State::Starting,
@@ -213,6 +221,7 @@ impl Status {
                 source_connected: false,
                 source_problem: None,
                 checkpoint_problem: None,
+                source_circuit: Circuit::default(),
                 source_position: None,
                 last_change_at: None,
                 opening_stored: false,
@@ -299,6 +308,15 @@ impl PipelineStatus {
         });
     }
 
+    /// It pauses: for a fault, or none when the operator asked for it. [`Self::set_state`] tells that it goes on.
+    pub fn paused(&self, fault: Option<&Fault>) {
+        self.update(|now| {
+            now.state = State::Paused;
+            now.problem = fault.map(|fault| Problem::next(None, fault));
+            now.source_connected = false;
+        });
+    }
+
     /// It stopped and only the operator can help.
     pub fn stopped(&self, fault: &Fault) {
         self.update(|now| {
@@ -313,6 +331,7 @@ impl PipelineStatus {
         self.update(|now| {
             now.source_connected = true;
             now.source_problem = None;
+            now.source_circuit = Circuit::default();
             if position.is_some() {
                 now.source_position = position.cloned();
             }
@@ -324,6 +343,7 @@ impl PipelineStatus {
         self.update(|now| {
             now.source_connected = false;
             now.source_problem = Some(Problem::next(now.source_problem.take(), fault));
+            now.source_circuit.fail();
         });
     }
 
@@ -355,7 +375,7 @@ impl PipelineStatus {
 
     /// The sink at `index` takes writes.
     pub fn sink_connected(&self, index: usize) {
-        self.update_sink(index, |sink| *sink = SinkNow { state: SinkState::Connected, problem: None });
+        self.update_sink(index, |sink| *sink = SinkNow { state: SinkState::Connected, ..SinkNow::default() });
     }
 
     /// The sink at `index` is down, and tried again where the fault allows it.
@@ -363,6 +383,7 @@ impl PipelineStatus {
         self.update_sink(index, |sink| {
             sink.state = if fault.is_transient() { SinkState::Retrying } else { SinkState::Failed };
             sink.problem = Some(Problem::next(sink.problem.take(), fault));
+            sink.circuit.fail();
         });
     }
 
@@ -389,6 +410,7 @@ impl PipelineStatus {
         let mut now = lock(&self.0.now);
         act(&mut now);
         self.0.metrics.up.set(i64::from(now.effective_state() == State::Running));
+        self.show_circuits(&now);
     }
 
     fn update_sink(&self, index: usize, act: impl FnOnce(&mut SinkNow)) {
@@ -409,7 +431,7 @@ impl Now {
         }
     }
 
-    /// Why the pipeline is stopped or retrying.
+    /// Why the pipeline is stopped, paused or retrying.
     fn first_problem(&self) -> Option<&Problem> {
         let parts = || {
             let sinks = || self.sinks.iter().find_map(|sink| sink.problem.as_ref());

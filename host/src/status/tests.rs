@@ -1,8 +1,11 @@
-use std::{path::PathBuf, time::SystemTime};
+use std::{
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use serde_json::{Value, json};
 
-use super::{LoadedPlugin, PipelineParts, PipelineStatus, State, Status};
+use super::{CircuitState, LoadedPlugin, PipelineParts, PipelineStatus, State, Status};
 use crate::{
     error::{Code, Fault},
     position::Position,
@@ -82,6 +85,16 @@ fn ready_means_that_nothing_is_missing_whatever_the_lag() {
 
     status.plugin_failed("router", &Fault::fatal(Code::PluginUnreadable, "the new file is broken"));
     assert!(status.readiness().ready, "the loaded generation still runs");
+    pipeline.paused(Some(&Fault::pause(Code::PluginBreaker, "the plugin fails on everything")));
+    assert_eq!(missing(&status), ["p: pipeline: the plugin fails on everything"]);
+    assert_eq!(status.readiness().reasons[0].code, Some("TG0216"));
+    assert_eq!((pipeline.state(), pipeline.view().problem.unwrap().code), (State::Paused, Code::PluginBreaker));
+    assert!(status.health().healthy, "starting again would not help a pipeline that pauses");
+    pipeline.paused(None);
+    assert_eq!(missing(&status), ["p: pipeline: it is paused"]);
+    pipeline.source_opened(None);
+    pipeline.set_state(State::Running);
+    assert!(status.readiness().ready && pipeline.view().problem.is_none());
     pipeline.set_state(State::Draining);
     assert_eq!(missing(&status), ["p: pipeline: the host is shutting down"]);
     pipeline.set_state(State::Finished);
@@ -123,6 +136,45 @@ fn a_part_that_is_down_makes_the_pipeline_retrying_until_it_is_back() {
 }
 
 #[test]
+fn a_circuit_is_open_while_it_waits_and_half_open_while_it_is_tried() {
+    let (status, pipeline) = started();
+    let wait = Duration::from_secs(40);
+    let gauges = || {
+        let of = |part: &str| status.metrics().circuit("p", part).get();
+        (of("source"), of("sink cache"), of("sink copy"))
+    };
+    let sinks =
+        || pipeline.view().sinks.iter().map(|sink| (sink.circuit.state, sink.circuit.attempt)).collect::<Vec<_>>();
+    let closed = (CircuitState::Closed, 0);
+    pipeline.sink_trying(0);
+    pipeline.source_trying();
+    assert_eq!((sinks(), gauges()), (vec![closed, closed], (0, 0, 0)), "the first try is none after a failure");
+
+    pipeline.sink_failed(1, &redis_down());
+    pipeline.sink_waiting(1, wait);
+    assert_eq!((sinks(), gauges()), (vec![closed, (CircuitState::Open, 1)], (0, 0, 1)));
+    let retry_at = pipeline.view().sinks[1].circuit.retry_at.unwrap();
+    assert!(retry_at.duration_since(SystemTime::now()).unwrap() > wait / 2);
+    pipeline.sink_trying(1);
+    assert_eq!((sinks(), gauges()), (vec![closed, (CircuitState::HalfOpen, 1)], (0, 0, 2)));
+    assert_eq!(pipeline.view().sinks[1].circuit.retry_at, None);
+    pipeline.sink_failed(1, &redis_down());
+    assert_eq!((sinks(), gauges()), (vec![closed, (CircuitState::Open, 2)], (0, 0, 1)));
+    pipeline.sink_connected(1);
+    assert_eq!((sinks(), gauges()), (vec![closed, closed], (0, 0, 0)));
+
+    pipeline.source_failed(&redis_down());
+    pipeline.source_waiting(wait);
+    pipeline.source_trying();
+    assert_eq!((pipeline.view().source.circuit.state, gauges()), (CircuitState::HalfOpen, (2, 0, 0)));
+    let page = serde_json::to_value(&status).unwrap();
+    assert_eq!(page["pipelines"]["p"]["source"]["circuit"], json!({"state": "half_open", "attempt": 1}));
+    assert_eq!(page["pipelines"]["p"]["sinks"][0]["circuit"], json!({"state": "closed"}));
+    pipeline.source_opened(None);
+    assert_eq!((pipeline.view().source.circuit.state, gauges()), (CircuitState::Closed, (0, 0, 0)));
+}
+
+#[test]
 fn the_page_tells_all_of_it() {
     let (status, pipeline) = started();
     status.plugin_loaded("validator", loaded(4));
@@ -149,7 +201,10 @@ fn the_page_tells_all_of_it() {
     assert_eq!(p.get("problem"), None);
     assert_eq!(p["source"]["position"], format!("{}...{}", "07".repeat(10), "07".repeat(10)));
     assert_eq!(p["source"]["last_change_at"], "2023-11-14T22:13:20.123Z");
-    assert_eq!(p["stages"][1], json!({"plugin": "router", "calls": 0, "changes": 0, "rejects": 0, "failures": 1}));
+    assert_eq!(
+        p["stages"][1],
+        json!({"plugin": "router", "calls": 0, "changes": 0, "rejects": 0, "failures": 1, "breaker_open": false})
+    );
     assert_eq!(p["sinks"][0]["state"], "connecting");
     assert_eq!(p["counts"]["events_in"], 10);
     assert_eq!(p["counts"]["events_out"], 9);

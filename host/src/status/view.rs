@@ -11,7 +11,7 @@ use crate::{
     telemetry::metrics::{DeadLetterKind, resident_bytes},
 };
 
-use super::{PipelineStatus, PluginEntry, Problem, SinkState, State, Status, lock};
+use super::{Circuit, PipelineStatus, PluginEntry, Problem, SinkState, State, Status, lock};
 
 /// Most hexadecimal digits of a position that are shown: a resume token is some 300 digits long, and the ends tell two apart.
 const POSITION_DIGITS: usize = 40;
@@ -37,7 +37,7 @@ pub struct StatusView {
 pub struct PipelineView {
     /// What it is doing.
     pub state: State,
-    /// Why it is retrying or stopped.
+    /// Why it is retrying, paused or stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
     /// Where changes come from.
@@ -73,6 +73,8 @@ pub struct SourceView {
     /// Why it is down.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
+    /// Whether it works, waits for its next try, or is being tried.
+    pub circuit: Circuit,
     /// Times it was opened again.
     pub retries: u64,
 }
@@ -90,6 +92,8 @@ pub struct StageView {
     pub rejects: u64,
     /// Calls that failed.
     pub failures: u64,
+    /// It failed on everything, so that it is given no more changes.
+    pub breaker_open: bool,
 }
 
 /// A sink at one moment.
@@ -104,6 +108,8 @@ pub struct SinkView {
     /// Why it is down.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
+    /// Whether it works, waits for its next try, or is being tried.
+    pub circuit: Circuit,
     /// Times it was opened or written to again.
     pub retries: u64,
     /// Deliveries it confirmed.
@@ -210,7 +216,7 @@ impl PipelineStatus {
         let now = lock(&inner.now);
         let state = now.effective_state();
         let problem = match state {
-            State::Retrying | State::Stopped => now.first_problem().cloned(),
+            State::Retrying | State::Paused | State::Stopped => now.first_problem().cloned(),
             _ => None,
         };
         let sinks = inner.parts.sinks.iter().zip(&now.sinks).zip(&inner.sinks);
@@ -227,6 +233,7 @@ impl PipelineStatus {
                 position: now.source_position.as_ref().map(short),
                 last_change_at: now.last_change_at,
                 problem: now.source_problem.clone(),
+                circuit: now.source_circuit,
                 retries: metrics.source_retries.get(),
             },
             stages: stages
@@ -236,6 +243,7 @@ impl PipelineStatus {
                     changes: figures.changes.get(),
                     rejects: figures.rejects.get(),
                     failures: figures.failures_total(),
+                    breaker_open: figures.breaker_open.get() != 0,
                 })
                 .collect(),
             sinks: sinks
@@ -244,6 +252,7 @@ impl PipelineStatus {
                     description: description.clone(),
                     state: sink.state,
                     problem: sink.problem.clone(),
+                    circuit: sink.circuit,
                     retries: figures.retries.get(),
                     events_out: figures.events_out.get(),
                     bytes_out: figures.bytes_out.get(),
@@ -302,7 +311,7 @@ pub(super) fn time<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::O
     serializer.collect_str(&humantime::format_rfc3339_millis(*at))
 }
 
-fn optional_time<S: Serializer>(at: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn optional_time<S: Serializer>(at: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
     match at {
         Some(at) => time(at, serializer),
         None => serializer.serialize_none(),

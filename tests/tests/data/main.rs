@@ -16,5 +16,6 @@ mod order;
 mod parity;
 mod redis_down;
 mod restart;
+mod retries;
 mod scene;
 mod types;

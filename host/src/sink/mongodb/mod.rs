@@ -15,7 +15,8 @@ use crate::{
     checkpoint::{Holder, mongodb::MongoRecord},
     config::MongodbSinkConfig,
     error::{Code, Fault},
-    mongodb::{MongoConnector, is_passing, is_passing_code, server_code},
+    mongodb::MongoConnector,
+    mongodb_faults::{Complaint, Trouble, reply_troubles, write_trouble},
     sink::{
         Sink, Writes, Wrote,
         ledger::{Ledger, chunk_end},
@@ -185,42 +186,25 @@ impl MongodbSink {
     /// Looks at every part of a reply.
     fn look(&self, reply: &Document, command: &Command) -> Result<(), Failure> {
         let hosts = self.connector.hosts();
-        if let Ok(errors) = reply.get_array("writeErrors")
-            && let Some(first) = errors.iter().find_map(bson::Bson::as_document)
-        {
-            let code = first.get_i32("code").unwrap_or(0);
-            let told = format!("{} ({code})", first.get_str("errmsg").unwrap_or("a write failed"));
-            // Two hosts, or the host and another writer, made the same new document at once: the next try finds it.
-            let raced =
-                code == 11000 && first.get_document("keyPattern").is_ok_and(|pattern| pattern.contains_key("_id"));
-            if is_passing_code(code) || raced {
-                return Err(
-                    Fault::transient(Code::MongoError, format!("MongoDB at {hosts} cannot write now: {told}")).into()
-                );
+        let Some(Complaint { trouble, told, code }) = reply_troubles(reply).into_iter().next() else { return Ok(()) };
+        Err(match trouble {
+            // Also two hosts, or the host and another writer, that made the same new document at once: the next try finds it.
+            Trouble::Transient => {
+                Fault::transient(Code::MongoError, format!("MongoDB at {hosts} cannot write now: {told}")).into()
             }
-            let index = first.get_i32("index").ok().and_then(|index| usize::try_from(index).ok());
-            return Err(match index.and_then(|index| command.deliveries.get(index)) {
+            Trouble::Pipeline => self.connector.refused(code, &told).into(),
+            Trouble::Change { index } => match index.and_then(|index| command.deliveries.get(index)) {
                 Some(delivery) => Failure::Guilty(*delivery, format!("MongoDB refused it: {told}")),
                 None => Failure::Unknown(format!("MongoDB refused it: {told}")),
-            });
-        }
-        if let Ok(concern) = reply.get_document("writeConcernError") {
-            let told = concern.get_str("errmsg").unwrap_or("the write concern was not met");
-            let message = format!("MongoDB at {hosts} has not made the write safe: {told}");
-            return Err(Fault::transient(Code::MongoError, message).into());
-        }
-        Ok(())
+            },
+        })
     }
 
     /// An error of a whole command: of the connection, of the pipeline, or of a change that cannot be told.
     fn told_apart(&self, error: &mongodb::error::Error) -> Failure {
-        // Not supported, not authorised, no such command: the same for every change.
-        const OF_THE_PIPELINE: [i32; 7] = [13, 18, 20, 59, 72, 263, 8000];
-        match server_code(error) {
-            Some(code) if !is_passing(error) && !OF_THE_PIPELINE.contains(&code) => {
-                Failure::Unknown(format!("MongoDB refused it: {}", self.connector.told(error)))
-            }
-            _ => Failure::Fault(self.connector.fault(error)),
+        match write_trouble(error) {
+            Trouble::Change { .. } => Failure::Unknown(format!("MongoDB refused it: {}", self.connector.told(error))),
+            Trouble::Transient | Trouble::Pipeline => Failure::Fault(self.connector.fault(error)),
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     config::{DocumentFormat, RedisSinkConfig},
     error::{Code, Fault},
     format::json::{Style, write_document},
-    redis::{Connector, Trouble, told, trouble},
+    redis::{Connector, Trouble, told, trouble_of},
     sink::{Sink, Writes, Wrote, ledger::Ledger},
 };
 
@@ -143,7 +143,7 @@ impl RedisSink {
         let mut failed = None;
         for (index, reply) in indexes.iter().zip(replies) {
             match reply {
-                Value::ServerError(error) => match trouble(error.code()) {
+                Value::ServerError(error) => match trouble_of(&error) {
                     Trouble::Entry => writes.refuse(*index, format!("Redis refused it: {}", told(&error))),
                     _ => failed = failed.or(Some(error)),
                 },

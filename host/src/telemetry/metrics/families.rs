@@ -25,6 +25,12 @@ pub(super) struct OfPipelineKind {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct OfPart {
+    pub(super) pipeline: String,
+    pub(super) part: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(super) struct OfSink {
     pub(super) pipeline: String,
     pub(super) sink: String,
@@ -95,6 +101,7 @@ families! {
     plugin_failures: OfStageKind => Counter, PLUGIN_FAILURES;
     plugin_bisect_calls: OfStage => Counter, PLUGIN_BISECT_CALLS;
     plugin_instances_retired: OfStage => Counter, PLUGIN_INSTANCES_RETIRED;
+    plugin_breaker_open: OfStage => Gauge, PLUGIN_BREAKER_OPEN;
     plugin_swaps: OfPlugin => Counter, PLUGIN_SWAPS;
     plugin_swap_failures: OfPlugin => Counter, PLUGIN_SWAP_FAILURES;
     plugin_generation: OfPlugin => Gauge, PLUGIN_GENERATION;
@@ -107,6 +114,7 @@ families! {
     checkpoint_writes: OfPipeline => Counter, CHECKPOINT_WRITES;
     checkpoint_failures: OfPipeline => Counter, CHECKPOINT_FAILURES;
     pipeline_up: OfPipeline => Gauge, PIPELINE_UP;
+    circuit_state: OfPart => Gauge, CIRCUIT_STATE;
 }
 
 /// Makes an empty family; only histograms need to know how.

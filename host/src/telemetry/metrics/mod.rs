@@ -22,7 +22,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use families::{Families, OfPipeline, OfPipelineKind, OfPlugin, OfSink, OfStage, OfStageKind};
+use families::{Families, OfPart, OfPipeline, OfPipelineKind, OfPlugin, OfSink, OfStage, OfStageKind};
 use names::Name;
 use own::Own;
 
@@ -84,6 +84,12 @@ impl Metrics {
         }
     }
 
+    /// How it stands with a part of a pipeline: `source` or `sink NAME`.
+    pub fn circuit(&self, pipeline: &str, part: &str) -> Gauge {
+        let labels = OfPart { pipeline: pipeline.to_owned(), part: part.to_owned() };
+        self.0.families.circuit_state.get_or_create_owned(&labels)
+    }
+
     /// The handles of a sink of a pipeline.
     pub fn sink(&self, pipeline: &str, sink: &str) -> SinkMetrics {
         let families = &self.0.families;
@@ -114,6 +120,7 @@ impl Metrics {
             }),
             bisect_calls: families.plugin_bisect_calls.get_or_create_owned(&labels),
             instances_retired: families.plugin_instances_retired.get_or_create_owned(&labels),
+            breaker_open: families.plugin_breaker_open.get_or_create_owned(&labels),
         }
     }
 
@@ -197,7 +204,8 @@ pub struct PipelineMetrics {
 impl PipelineMetrics {
     /// The counter of dead letters of a kind.
     pub fn dead_letters(&self, kind: DeadLetterKind) -> &Counter {
-        let [rejected, failed, trap, timeout, memory, result, output, unreadable, refused] = &self.dead_letters;
+        let [rejected, failed, trap, timeout, memory, result, output, breaker, unreadable, refused] =
+            &self.dead_letters;
         match kind {
             DeadLetterKind::Rejected => rejected,
             DeadLetterKind::Failed => failed,
@@ -206,6 +214,7 @@ impl PipelineMetrics {
             DeadLetterKind::Memory => memory,
             DeadLetterKind::Result => result,
             DeadLetterKind::Output => output,
+            DeadLetterKind::Breaker => breaker,
             DeadLetterKind::Unreadable => unreadable,
             DeadLetterKind::Refused => refused,
         }
@@ -263,6 +272,8 @@ pub struct StageMetrics {
     pub bisect_calls: Counter,
     /// Instances thrown away.
     pub instances_retired: Counter,
+    /// 1 while the breaker of a stage is open.
+    pub breaker_open: Gauge,
     failures: [Counter; FailureKind::ALL.len()],
 }
 
@@ -364,6 +375,8 @@ kinds! {
         Result = "result",
         /// A plugin returned too much for it.
         Output = "output",
+        /// A plugin did not see it, since it had failed on everything before.
+        Breaker = "breaker",
         /// The source could not read it as a change.
         Unreadable = "unreadable",
         /// A sink will never take it.

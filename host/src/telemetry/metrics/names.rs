@@ -90,6 +90,7 @@ names! {
     PLUGIN_FAILURES = Counter "tidegate_plugin_failures_total" ["pipeline", "plugin", "kind"] "calls", "Calls of the plugin that failed, by cause";
     PLUGIN_BISECT_CALLS = Counter "tidegate_plugin_bisect_calls_total" ["pipeline", "plugin"] "calls", "Extra calls made to find the change that a failed call is owed to";
     PLUGIN_INSTANCES_RETIRED = Counter "tidegate_plugin_instances_retired_total" ["pipeline", "plugin"] "instances", "Instances thrown away after a failure or because they grew";
+    PLUGIN_BREAKER_OPEN = Gauge "tidegate_plugin_breaker_open" ["pipeline", "plugin"] "0 or 1", "1 while the breaker of a stage with the plugin is open, since the plugin failed on everything";
     PLUGIN_SWAPS = Counter "tidegate_plugin_swaps_total" ["plugin"] "swaps", "Generations that took over from a running one";
     PLUGIN_SWAP_FAILURES = Counter "tidegate_plugin_swap_failures_total" ["plugin"] "files", "New files that did not load, so that the running generation stayed";
     PLUGIN_GENERATION = Gauge "tidegate_plugin_generation" ["plugin"] "number", "Generation that new batches are processed by";
@@ -102,6 +103,7 @@ names! {
     CHECKPOINT_WRITES = Counter "tidegate_checkpoint_writes_total" ["pipeline"] "writes", "Positions stored durably";
     CHECKPOINT_FAILURES = Counter "tidegate_checkpoint_failures_total" ["pipeline"] "writes", "Positions that could not be stored";
     PIPELINE_UP = Gauge "tidegate_pipeline_up" ["pipeline"] "0 or 1", "1 while the pipeline runs, 0 while it starts, retries, has ended or has stopped";
+    CIRCUIT_STATE = Gauge "tidegate_circuit_state" ["pipeline", "part"] "0, 1 or 2", "0 while the source or sink works, 1 while it waits for its next try, 2 while it is tried again";
     BUILD_INFO = Info "tidegate_build_info" ["version"] "1", "Version of the host";
     PROCESS_RESIDENT_MEMORY = Gauge "process_resident_memory_bytes" [] "bytes", "Memory of the host that is in RAM";
     PROCESS_CPU_SECONDS = Counter "process_cpu_seconds_total" [] "seconds", "CPU time the host has used, user and system";

@@ -10,6 +10,7 @@ fn used() -> Metrics {
     pipeline.ddl("drop");
     pipeline.dead_letters(DeadLetterKind::Rejected).inc();
     pipeline.dead_letters(FailureKind::Output.into()).inc_by(2);
+    metrics.circuit("p", "source").set(1);
     metrics.sink("p", "s").observe(Duration::from_millis(3));
     let stage = metrics.stage("p", "a");
     stage.observe(100, Duration::from_micros(30));
