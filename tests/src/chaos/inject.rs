@@ -155,7 +155,7 @@ impl Run<'_> {
     async fn take_over(&mut self) {
         self.host.signal(Signal::STOP);
         self.number += 1;
-        let next = self.world.host(self.number);
+        let next = self.world.standby(self.number);
         let stale = std::mem::replace(&mut self.host, next);
         self.recover(Some(Fault::Takeover)).await;
         let next = std::mem::replace(&mut self.host, stale);

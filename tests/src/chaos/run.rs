@@ -86,7 +86,9 @@ impl<'a> Run<'a> {
             self.pause(0..300).await;
             self.strike(fault).await;
             self.report.rounds += 1;
-            let is_hasty = self.scenario.impatient && round + 1 < rounds && self.random.random_ratio(1, 5);
+            // What takes a minute would be put down to the faults that come after it.
+            let may_haste = self.scenario.impatient && round + 1 < rounds && !fault.is_slow();
+            let is_hasty = may_haste && self.random.random_ratio(1, 5);
             goes_on = is_hasty || self.recover(Some(fault)).await;
         }
         self.check().await
