@@ -93,23 +93,34 @@ impl MongoRecord {
         let mut set = Self::lease(lease);
         set.insert("fence", doc! { "$add": [{ "$max": [{ "$ifNull": ["$fence", 0_i64] }, number(floor)] }, 1_i64] });
         set.insert("holder", doc! { "$literal": holder });
-        // One that another host holds does not match, and the upsert then fails on `_id`.
+        // A record that nobody holds comes first, because MongoDB takes no `$expr` in an upsert.
+        let made =
+            tokio::time::timeout(crate::mongodb::PATIENCE, collection.insert_one(doc! { "_id": &self.id })).await;
+        if let Ok(Err(error)) = made
+            && !is_duplicate(&error)
+        {
+            return Err(connector.fault(&error));
+        }
         let free = doc! {
             "_id": &self.id,
             "$or": [{ "holder.id": &me.id }, { "holder": null }, { "$expr": { "$lte": ["$expires", "$$NOW"] } }],
         };
         let taken = tokio::time::timeout(
             crate::mongodb::PATIENCE,
-            collection.find_one_and_update(free, vec![doc! { "$set": set }]).upsert(true).return_document(ReturnDocument::After),
+            collection.find_one_and_update(free, vec![doc! { "$set": set }]).return_document(ReturnDocument::After),
         );
         match taken.await {
-            Ok(Ok(document)) => self.found(connector, document.unwrap_or_default()).map(Claim::Taken),
-            Ok(Err(error)) if is_duplicate(&error) => {
+            Ok(Ok(Some(document))) => self.found(connector, document).map(Claim::Taken),
+            // Another host holds it.
+            Ok(Ok(None)) => {
                 let found = self.read(connector).await?.unwrap_or_default();
                 match found.held {
                     Some((holder, left)) => Ok(Claim::Held(holder, left)),
                     // Given back between the two questions.
-                    None => Err(Fault::transient(Code::MongoError, format!("{} is just changing hands", self.place(connector)))),
+                    None => Err(Fault::transient(
+                        Code::MongoError,
+                        format!("{} is just changing hands", self.place(connector)),
+                    )),
                 }
             }
             Ok(Err(error)) => Err(connector.fault(&error)),
@@ -146,7 +157,9 @@ impl MongoRecord {
         if let Some(holder) = document.remove("holder").filter(|holder| *holder != Bson::Null) {
             let holder: Holder = bson::deserialize_from_bson(holder).map_err(|cause| broken(&cause.to_string()))?;
             // By the clock of this machine: a hint for people, never what decides.
-            let left = document.get_datetime("expires").map_or(0, |at| at.timestamp_millis() - bson::DateTime::now().timestamp_millis());
+            let left = document
+                .get_datetime("expires")
+                .map_or(0, |at| at.timestamp_millis() - bson::DateTime::now().timestamp_millis());
             found.held = Some((holder, Duration::from_millis(u64::try_from(left).unwrap_or(0))));
         }
         Ok(found)

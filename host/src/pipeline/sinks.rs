@@ -8,7 +8,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{frontier::Event, hold::{Begin, Opening}, letters::Letters, retry::Backoff};
+use super::{
+    frontier::Event,
+    hold::{Begin, Opening},
+    letters::Letters,
+    retry::Backoff,
+};
 use crate::{
     batch::SharedOutbound,
     error::{Fault, Severity},
