@@ -167,6 +167,13 @@ impl<'a> Run<'a> {
         let _ = file.and_then(|mut file| file.write_all(self.host.stderr().as_bytes()));
     }
 
+    /// A line for each arrival, in order: key, sequence number and change id.
+    async fn keep_arrivals(&mut self) {
+        let Ok(arrivals) = self.observer.arrivals().await else { return };
+        let lines: String = arrivals.iter().map(|a| format!("{} {} {}\n", a.key, a.seq, a.id)).collect();
+        let _ = std::fs::write(self.world.dir.path().join("arrivals.txt"), lines);
+    }
+
     fn log_file(&self) -> PathBuf {
         self.world.dir.path().join("tidegate.log")
     }
@@ -208,8 +215,12 @@ impl<'a> Run<'a> {
         if !self.report.is_good() {
             self.host.kill();
             self.keep_log().await;
+            self.keep_arrivals().await;
             self.world.dir.disable_cleanup(true);
-            self.trouble(format!("state, dead letters and log are kept in {}", self.world.dir.path().display()));
+            self.trouble(format!(
+                "state, dead letters, log and arrivals are kept in {}",
+                self.world.dir.path().display()
+            ));
         }
         self.report
     }
