@@ -154,6 +154,7 @@ fn print(report: &Report) {
     }
     for (what, changes) in [
         ("missing", &verdict.gaps),
+        ("doubled", &verdict.doubles),
         ("stepped back", &verdict.steps_back),
         ("never written", &verdict.strangers),
         ("wrongly in the dead letter", &verdict.innocents),
@@ -161,6 +162,9 @@ fn print(report: &Report) {
         if let Some((key, seq)) = changes.first() {
             println!("  first {what}: change {seq} of document {key}");
         }
+    }
+    if let (Some((double, first)), Mode::Once) = (verdict.double_ids.first(), report.mode) {
+        println!("  the first double came under the id {double}, and before under {first}");
     }
     for trouble in &report.trouble {
         println!("  {trouble}");

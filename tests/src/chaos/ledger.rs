@@ -1,6 +1,6 @@
 //! What was written, what arrived, and the difference.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What a writer has written: each key's documents 0 to its last, each exactly once.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -39,6 +39,8 @@ pub struct Verdict {
     pub gaps: Vec<(i32, i32)>,
     /// Arrivals of a change that had arrived before, or under the id of another.
     pub doubles: Vec<(i32, i32)>,
+    /// The change ids of the doubles, and of the arrivals they double.
+    pub double_ids: Vec<(String, String)>,
     /// First arrivals of a change behind a later one of its document.
     pub steps_back: Vec<(i32, i32)>,
     /// Arrivals of what was never written.
@@ -65,6 +67,7 @@ impl Verdict {
         self.changes += other.changes;
         self.gaps.extend(other.gaps);
         self.doubles.extend(other.doubles);
+        self.double_ids.extend(other.double_ids);
         self.steps_back.extend(other.steps_back);
         self.strangers.extend(other.strangers);
         self.innocents.extend(other.innocents);
@@ -77,7 +80,7 @@ impl Verdict {
 pub fn judge(written: &Written, arrivals: &[Arrival], letters: &[Arrival]) -> Verdict {
     let mut verdict = Verdict { changes: written.changes(), ..Verdict::default() };
     let is_written = |key, seq| written.last.get(&key).is_some_and(|last| (0..=*last).contains(&seq));
-    let mut seen: HashSet<(i32, i32)> = HashSet::new();
+    let mut seen: HashMap<(i32, i32), &str> = HashMap::new();
     let mut ids: HashMap<&str, (i32, i32)> = HashMap::new();
     let mut newest: HashMap<i32, i32> = HashMap::new();
     for arrival in arrivals {
@@ -87,8 +90,11 @@ pub fn judge(written: &Written, arrivals: &[Arrival], letters: &[Arrival]) -> Ve
             continue;
         }
         let has_other_id = *ids.entry(&arrival.id).or_insert(change) != change;
-        if !seen.insert(change) || has_other_id {
+        let news = !seen.contains_key(&change);
+        let first = *seen.entry(change).or_insert(&arrival.id);
+        if !news || has_other_id {
             verdict.doubles.push(change);
+            verdict.double_ids.push((arrival.id.clone(), first.to_owned()));
             continue;
         }
         // Of first arrivals alone: what is sent again after a restart brings old ones along, and they are no news.
@@ -105,7 +111,7 @@ pub fn judge(written: &Written, arrivals: &[Arrival], letters: &[Arrival]) -> Ve
         .last
         .iter()
         .flat_map(|(key, last)| (0..=*last).map(|seq| (*key, seq)))
-        .filter(|change| !seen.contains(change) && !lettered.contains(change))
+        .filter(|change| !seen.contains_key(change) && !lettered.contains(change))
         .collect();
     verdict
 }

@@ -86,7 +86,9 @@ impl<'a> Run<'a> {
             self.pause(0..300).await;
             self.strike(fault).await;
             self.report.rounds += 1;
-            let is_hasty = self.scenario.impatient && round + 1 < rounds && self.random.random_ratio(1, 5);
+            // What takes a minute would be put down to the faults that come after it.
+            let may_haste = self.scenario.impatient && round + 1 < rounds && !fault.is_slow();
+            let is_hasty = may_haste && self.random.random_ratio(1, 5);
             goes_on = is_hasty || self.recover(Some(fault)).await;
         }
         self.check().await
@@ -165,6 +167,13 @@ impl<'a> Run<'a> {
         let _ = file.and_then(|mut file| file.write_all(self.host.stderr().as_bytes()));
     }
 
+    /// A line for each arrival, in order: key, sequence number and change id.
+    async fn keep_arrivals(&mut self) {
+        let Ok(arrivals) = self.observer.arrivals().await else { return };
+        let lines: String = arrivals.iter().map(|a| format!("{} {} {}\n", a.key, a.seq, a.id)).collect();
+        let _ = std::fs::write(self.world.dir.path().join("arrivals.txt"), lines);
+    }
+
     fn log_file(&self) -> PathBuf {
         self.world.dir.path().join("tidegate.log")
     }
@@ -206,8 +215,12 @@ impl<'a> Run<'a> {
         if !self.report.is_good() {
             self.host.kill();
             self.keep_log().await;
+            self.keep_arrivals().await;
             self.world.dir.disable_cleanup(true);
-            self.trouble(format!("state, dead letters and log are kept in {}", self.world.dir.path().display()));
+            self.trouble(format!(
+                "state, dead letters, log and arrivals are kept in {}",
+                self.world.dir.path().display()
+            ));
         }
         self.report
     }

@@ -44,7 +44,7 @@ impl Observer {
 
     async fn newest_in_mongodb(&self) -> Result<(i64, u64)> {
         let log = self.mongodb.database(&self.sink).collection::<Document>(LOG);
-        let last = log.find_one(doc! {}).sort(doc! { "$natural": -1 }).await?;
+        let last = log.find_one(doc! {}).sort(doc! { "_id": -1 }).await?;
         let n = last.map_or(Ok(0), |last| last.get_document("doc")?.get_i64("n"))?;
         Ok((n, log.estimated_document_count().await?))
     }
@@ -59,7 +59,9 @@ impl Observer {
 
     async fn arrivals_in_mongodb(&self) -> Result<Vec<Arrival>> {
         let log = self.mongodb.database(&self.sink).collection::<Document>(LOG);
-        let mut cursor = log.find(doc! {}).sort(doc! { "$natural": 1 }).await?;
+        // The order of insertion, by the server that makes the `_id`s. The natural order is that only where the server was the
+        // primary all the time: a secondary applies the oplog in parallel.
+        let mut cursor = log.find(doc! {}).sort(doc! { "_id": 1 }).await?;
         let mut arrivals = Vec::new();
         while cursor.advance().await? {
             let found = cursor.deserialize_current()?;

@@ -138,9 +138,19 @@ pipelines:
 
     /// Starts tidegate in the folder of that number.
     pub(super) fn host(&self, number: usize) -> Host {
+        self.host_with(number, &[])
+    }
+
+    /// Starts a tidegate that waits until nobody runs the pipeline.
+    pub(super) fn standby(&self, number: usize) -> Host {
+        self.host_with(number, &["--standby"])
+    }
+
+    fn host_with(&self, number: usize, args: &[&str]) -> Host {
         let dir = self.dir.path().join(format!("host-{number}"));
         std::fs::create_dir_all(&dir).expect("a folder for the host");
-        let options = HostOptions { dir: Some(dir), file_limit_is_error: true, ..HostOptions::default() };
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let options = HostOptions { dir: Some(dir), args, file_limit_is_error: true, ..HostOptions::default() };
         Host::start_with(&self.config, options)
     }
 

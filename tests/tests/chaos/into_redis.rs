@@ -4,7 +4,7 @@ use tidegate_tests::chaos::{Fault, Mode, Target};
 
 use crate::{each_alone, overcome};
 
-const MODE: Mode = Mode::AtLeastOnce;
+const MODE: Mode = Mode::Once;
 
 #[tokio::test]
 async fn fifteen_kills() {
@@ -13,9 +13,12 @@ async fn fifteen_kills() {
 
 each_alone! { Redis, MODE,
     freeze: Freeze,
+    takeover: Takeover,
+    disk_full: DiskFull,
     plugin_swap: PluginSwap,
     plugin_crash: PluginCrash,
     redis_kill: RedisKill,
+    redis_tail_lost: RedisTailLost,
     redis_pause: RedisPause,
     redis_full: RedisFull,
     redis_read_only: RedisReadOnly,

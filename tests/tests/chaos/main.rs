@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod at_least_once;
+mod into_mongodb;
 mod into_redis;
 
 use tidegate_tests::chaos::{Fault, Mode, Report, Scenario, Target};
