@@ -80,6 +80,8 @@ pub struct Routed {
     pub change: Change,
     /// Where it goes.
     pub route: Route,
+    /// As the source read it, where a stage made another of it.
+    pub original: Option<Arc<Change>>,
 }
 
 /// A batch after the stages, in source order: what sinks get.
@@ -126,7 +128,7 @@ impl Outbound {
     /// What the sink at `index` has to write, in source order.
     pub fn for_sink(&self, index: usize) -> Vec<Delivery<'_>> {
         let mut deliveries = Vec::with_capacity(self.changes.len());
-        for Routed { change, route } in &self.changes {
+        for Routed { change, route, .. } in &self.changes {
             match route {
                 Route::Everywhere => deliveries.push(Delivery { change, destination: None }),
                 Route::To(destinations) => deliveries.extend(

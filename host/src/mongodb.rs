@@ -20,8 +20,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Network, not primary, recovering, shutting down, interrupted, write concern not met in time, conflicts of transactions.
 const PASSING: [i32; 24] = [
-    6, 7, 24, 50, 63, 64, 89, 91, 112, 133, 134, 150, 189, 234, 251, 262, 9001, 10107, 11600, 11601, 11602, 13388, 13435,
-    13436,
+    6, 7, 24, 50, 63, 64, 89, 91, 112, 133, 134, 150, 189, 234, 251, 262, 9001, 10107, 11600, 11601, 11602, 13388,
+    13435, 13436,
 ];
 const DENIED: [i32; 3] = [13, 18, 8000];
 

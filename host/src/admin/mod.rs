@@ -48,7 +48,8 @@ impl AdminServer {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
-            let server = axum::serve(listener, pages::router(status, control)).with_graceful_shutdown(stopped.cancelled_owned());
+            let server =
+                axum::serve(listener, pages::router(status, control)).with_graceful_shutdown(stopped.cancelled_owned());
             if let Err(cause) = server.await {
                 warn!(event = "admin_failed", error = %cause, "the admin server ended: {cause}");
             }

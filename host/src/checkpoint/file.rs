@@ -144,7 +144,8 @@ mod tests {
         refused("its form is 3");
         std::fs::write(record.path(), text.get(..40).unwrap_or_default())?;
         refused("no checkpoint");
-        let first = r#"{"version":1,"pipeline":"orders","source":"mongodb x","position":"0a","batch":1,"at":"","stages":[]}"#;
+        let first =
+            r#"{"version":1,"pipeline":"orders","source":"mongodb x","position":"0a","batch":1,"at":"","stages":[]}"#;
         std::fs::write(record.path(), first)?;
         let found = record.read()?.ok_or("nothing is there")?;
         assert_eq!((found.fence, found.positions.whole()), (0, Some(&Position::new(vec![10]))));

@@ -143,7 +143,12 @@ impl Store {
     ///
     /// # Errors
     /// [`Code::Fenced`] when another host took the pipeline, [`Code::CheckpointWrite`], or those of the server.
-    pub async fn store(&mut self, positions: &Positions, batch: u64, stages: Vec<StageGeneration>) -> Result<(), Fault> {
+    pub async fn store(
+        &mut self,
+        positions: &Positions,
+        batch: u64,
+        stages: Vec<StageGeneration>,
+    ) -> Result<(), Fault> {
         let about = About::new(&self.pipeline, &self.source, batch, stages);
         loop {
             let (fence, lease) = (self.fence, self.lease);

@@ -100,7 +100,10 @@ impl MongoRecord {
         };
         let taken = tokio::time::timeout(
             crate::mongodb::PATIENCE,
-            collection.find_one_and_update(free, vec![doc! { "$set": set }]).upsert(true).return_document(ReturnDocument::After),
+            collection
+                .find_one_and_update(free, vec![doc! { "$set": set }])
+                .upsert(true)
+                .return_document(ReturnDocument::After),
         );
         match taken.await {
             Ok(Ok(document)) => self.found(connector, document.unwrap_or_default()).map(Claim::Taken),
@@ -109,7 +112,10 @@ impl MongoRecord {
                 match found.held {
                     Some((holder, left)) => Ok(Claim::Held(holder, left)),
                     // Given back between the two questions.
-                    None => Err(Fault::transient(Code::MongoError, format!("{} is just changing hands", self.place(connector)))),
+                    None => Err(Fault::transient(
+                        Code::MongoError,
+                        format!("{} is just changing hands", self.place(connector)),
+                    )),
                 }
             }
             Ok(Err(error)) => Err(connector.fault(&error)),
@@ -146,7 +152,9 @@ impl MongoRecord {
         if let Some(holder) = document.remove("holder").filter(|holder| *holder != Bson::Null) {
             let holder: Holder = bson::deserialize_from_bson(holder).map_err(|cause| broken(&cause.to_string()))?;
             // By the clock of this machine: a hint for people, never what decides.
-            let left = document.get_datetime("expires").map_or(0, |at| at.timestamp_millis() - bson::DateTime::now().timestamp_millis());
+            let left = document
+                .get_datetime("expires")
+                .map_or(0, |at| at.timestamp_millis() - bson::DateTime::now().timestamp_millis());
             found.held = Some((holder, Duration::from_millis(u64::try_from(left).unwrap_or(0))));
         }
         Ok(found)

@@ -119,8 +119,7 @@ impl RedisRecord {
     /// What is stored; none when the key does not exist.
     pub(crate) async fn read(&self, connector: &mut Connector) -> Result<Option<Found>, Fault> {
         let mut connection = connector.connection().await?;
-        let reply: Result<Vec<String>, _> =
-            redis::cmd("HGETALL").arg(&self.key).query_async(&mut connection).await;
+        let reply: Result<Vec<String>, _> = redis::cmd("HGETALL").arg(&self.key).query_async(&mut connection).await;
         let reply = reply.map_err(|error| connector.lost(&error))?;
         if reply.is_empty() { Ok(None) } else { self.found(connector, reply).map(Some) }
     }

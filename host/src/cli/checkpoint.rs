@@ -87,7 +87,9 @@ impl Record {
             Some(store) => vec![Self::Store(Box::new(store))],
             None => {
                 let sinks = config.sinks.iter();
-                sinks.map(|(name, sink)| Self::Sink(name.clone(), Box::new(AnySink::new(sink, pipeline, name)))).collect()
+                sinks
+                    .map(|(name, sink)| Self::Sink(name.clone(), Box::new(AnySink::new(sink, pipeline, name))))
+                    .collect()
             }
         }
     }
@@ -263,7 +265,10 @@ fn read_positions(file: &Path) -> Result<Positions, Fault> {
     let failed = |cause: String| {
         Fault::fatal(
             Code::FileRead,
-            format!("{} holds no positions: {cause}; give it what `tidegate checkpoint show --json` printed", file.display()),
+            format!(
+                "{} holds no positions: {cause}; give it what `tidegate checkpoint show --json` printed",
+                file.display()
+            ),
         )
     };
     let mut text = String::new();

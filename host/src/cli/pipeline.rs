@@ -44,7 +44,10 @@ async fn ask(address: SocketAddr, pipeline: &str, action: &str) -> Result<(), Fa
     let unreachable = |cause: String| {
         Fault::fatal(
             Code::NotRunning,
-            format!("no host answers at {ip}:{}: {cause}; start it, or name its admin address with --admin", address.port()),
+            format!(
+                "no host answers at {ip}:{}: {cause}; start it, or name its admin address with --admin",
+                address.port()
+            ),
         )
     };
     let asked = reqwest::Client::new().post(url).header(ACTION_HEADER, "1").send().await;
@@ -52,8 +55,7 @@ async fn ask(address: SocketAddr, pipeline: &str, action: &str) -> Result<(), Fa
     if answer.status().is_success() {
         return Ok(());
     }
-    let body: serde_json::Value =
-        serde_json::from_slice(&answer.bytes().await.unwrap_or_default()).unwrap_or_default();
+    let body: serde_json::Value = serde_json::from_slice(&answer.bytes().await.unwrap_or_default()).unwrap_or_default();
     let told = body.get("error").and_then(serde_json::Value::as_str).unwrap_or("the host refuses");
     Err(Fault::fatal(Code::NotRunning, told.to_owned()))
 }

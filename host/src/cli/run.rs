@@ -29,7 +29,9 @@ pub(super) fn run(file: &Path, mode: Mode) -> u8 {
             return exit::CONFIGURATION;
         }
     };
-    if mode.standby && let Some(fault) = config::no_standby(&config) {
+    if mode.standby
+        && let Some(fault) = config::no_standby(&config)
+    {
         complain(&fault);
         return exit::CONFIGURATION;
     }
@@ -88,13 +90,7 @@ fn is_configuration(fault: &Fault) -> bool {
         || matches!(fault.code, Code::MongoConfiguration | Code::RedisConfiguration)
 }
 
-async fn serve(
-    config: &Config,
-    file: &Path,
-    host: Host,
-    status: &Status,
-    screen: &Screen,
-) -> Result<(), Fault> {
+async fn serve(config: &Config, file: &Path, host: Host, status: &Status, screen: &Screen) -> Result<(), Fault> {
     let control = host.control();
     let admin = AdminServer::start(config.admin.listen, status.clone(), Some(control.clone()))?;
     let live = screen.is_terminal().then(|| Live::start(screen, status));
@@ -114,7 +110,10 @@ async fn serve(
 /// SIGHUP: the configuration is read again, and pipelines that changed begin again. One that cannot be used changes nothing.
 async fn watch_reloads(file: PathBuf, control: Control) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        tracing::error!(event = "signals_failed", "signals cannot be watched: SIGHUP will not read the configuration again");
+        tracing::error!(
+            event = "signals_failed",
+            "signals cannot be watched: SIGHUP will not read the configuration again"
+        );
         return;
     };
     while hangup.recv().await.is_some() {
@@ -122,7 +121,10 @@ async fn watch_reloads(file: PathBuf, control: Control) {
         let config = match config::load(&file, &|name| std::env::var(name).ok()) {
             Ok(config) => config,
             Err(problems) => {
-                tracing::error!(event = "reload_failed", "the configuration cannot be used, the old one goes on: {problems}");
+                tracing::error!(
+                    event = "reload_failed",
+                    "the configuration cannot be used, the old one goes on: {problems}"
+                );
                 continue;
             }
         };

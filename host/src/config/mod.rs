@@ -86,10 +86,8 @@ pub fn parse(text: &str, file_name: &str, env: &dyn Fn(&str) -> Option<String>) 
 
 /// Why a host of this configuration cannot stand by; none when it can.
 pub fn no_standby(config: &Config) -> Option<Fault> {
-    let (name, _) = config
-        .pipelines
-        .iter()
-        .find(|(_, pipeline)| matches!(pipeline.checkpoint, CheckpointConfig::File(_)))?;
+    let (name, _) =
+        config.pipelines.iter().find(|(_, pipeline)| matches!(pipeline.checkpoint, CheckpointConfig::File(_)))?;
     Some(Fault::fatal(
         Code::ConfigConflict,
         format!(

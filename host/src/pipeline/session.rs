@@ -102,11 +102,7 @@ impl Pipeline {
     }
 
     /// Takes the pipeline for this host; none when it was told to stop meanwhile.
-    async fn take(
-        &self,
-        sinks: &mut [(String, AnySink)],
-        drain: &CancellationToken,
-    ) -> Result<Option<Start>, Fault> {
+    async fn take(&self, sinks: &mut [(String, AnySink)], drain: &CancellationToken) -> Result<Option<Start>, Fault> {
         if !AnySource::has_positions(&self.config.source) {
             return Ok(Some(Start { keep: Keep::Nowhere, from: Default::default(), fresh: false }));
         }
@@ -309,7 +305,10 @@ impl Pipeline {
     fn given_up(&self) -> Fault {
         Fault::fatal(
             Code::ShutdownTimeout,
-            format!("pipeline `{}` was not drained in time: what was in flight is read again at the next start", self.name),
+            format!(
+                "pipeline `{}` was not drained in time: what was in flight is read again at the next start",
+                self.name
+            ),
         )
     }
 }

@@ -8,7 +8,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{frontier::Event, hold::{Begin, Opening}, letters::Letters, retry::Backoff};
+use super::{
+    frontier::Event,
+    hold::{Begin, Opening},
+    letters::Letters,
+    retry::Backoff,
+};
 use crate::{
     batch::SharedOutbound,
     error::{Fault, Severity},
@@ -185,7 +190,7 @@ impl SinkTask {
             match written {
                 Ok(wrote) => {
                     // Durable in the dead letter before the sink's position moves over it, and before the batch counts as safe.
-                    self.letters.bury_refused(&writes, buried, &self.name).await?;
+                    self.letters.bury_refused(batch, &writes, buried, &self.name).await?;
                     buried = writes.refused().len();
                     if wrote == Wrote::All {
                         break;

@@ -167,7 +167,8 @@ impl PluginHost {
         let mut faults = Vec::new();
         let mut stages = Vec::with_capacity(specs.len());
         for spec in specs {
-            let running = self.inner.lock().plugins.get(&spec.plugin).cloned().or_else(|| fresh.get(&spec.plugin).cloned());
+            let running =
+                self.inner.lock().plugins.get(&spec.plugin).cloned().or_else(|| fresh.get(&spec.plugin).cloned());
             let generation = match running {
                 Some(generation) => Ok(generation),
                 None => self.inner.load_first(&spec.plugin).map(Arc::new),

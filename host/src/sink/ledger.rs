@@ -171,7 +171,8 @@ mod tests {
 
     #[test]
     fn a_record_that_went_back_rewinds_and_one_that_is_gone_stops() {
-        let found = |fence, position: Option<u8>| Found { fence, positions: position.map(at).into(), ..Found::default() };
+        let found =
+            |fence, position: Option<u8>| Found { fence, positions: position.map(at).into(), ..Found::default() };
         let mut ledger = Ledger::new(&found(1, Some(3)), Duration::ZERO);
         ledger.take_up(&found(1, Some(5)), "here").unwrap();
         assert_eq!(ledger.stored("all"), Some(&at(5)));
@@ -184,12 +185,8 @@ mod tests {
     #[test]
     fn a_batch_without_anything_waits_and_is_stored_in_the_end() {
         let mut ledger = Ledger::new(&Found { positions: at(1).into(), ..Found::default() }, Duration::ZERO);
-        let outbound = crate::batch::Outbound {
-            number: 1,
-            changes: Vec::new(),
-            partition: "all".into(),
-            position: Some(at(2)),
-        };
+        let outbound =
+            crate::batch::Outbound { number: 1, changes: Vec::new(), partition: "all".into(), position: Some(at(2)) };
         assert!(matches!(ledger.plan(&mut Writes::of(&outbound, 0)), Plan::Done));
         assert_eq!(ledger.passed(), Positions::from(at(2)));
         ledger.moved("all", &at(2));

@@ -215,9 +215,7 @@ impl AnySink {
     pub fn new(config: &SinkConfig, pipeline: &str, name: &str) -> Self {
         match config {
             SinkConfig::Redis(config) => Self::Redis(Box::new(redis::RedisSink::new(config, pipeline, name))),
-            SinkConfig::Mongodb(config) => {
-                Self::Mongodb(Box::new(mongodb::MongodbSink::new(config, pipeline, name)))
-            }
+            SinkConfig::Mongodb(config) => Self::Mongodb(Box::new(mongodb::MongodbSink::new(config, pipeline, name))),
             SinkConfig::File(config) => Self::File(lines::FileSink::new(config)),
             SinkConfig::Stdout(_) => Self::Stdout(lines::StdoutSink),
         }

@@ -97,7 +97,11 @@ impl Status {
                 return reasons.push(reason("pipeline".to_owned(), None, "the host is shutting down".to_owned()));
             }
             State::Standby => {
-                return reasons.push(reason("pipeline".to_owned(), None, "another host runs it; this one stands by".to_owned()));
+                return reasons.push(reason(
+                    "pipeline".to_owned(),
+                    None,
+                    "another host runs it; this one stands by".to_owned(),
+                ));
             }
             State::Paused => return reasons.push(reason("pipeline".to_owned(), None, "it is paused".to_owned())),
             State::Starting | State::Running | State::Retrying => {}

@@ -92,7 +92,8 @@ impl MongodbSink {
         let records = self.record.collection_in_transaction(&client);
         let update = records.update_one(filter, vec![doc! { "$set": set }]).session(&mut *session);
         if self.connector.answer(update.into_future()).await?.matched_count != 1 {
-            let message = format!("the position in {} is not the one that is known", self.record.place(&self.connector));
+            let message =
+                format!("the position in {} is not the one that is known", self.record.place(&self.connector));
             return Err(Fault::transient(Code::PositionBehind, format!("{message}: it is read again")).into());
         }
         for command in &statements.commands {
@@ -129,7 +130,8 @@ impl MongodbSink {
         let records = self.record.collection(&client);
         let asked = records.find_one(doc! { "_id": &self.record.id });
         let Some(document) = self.connector.answer(asked.into_future()).await? else { return Ok(()) };
-        let held_by_other = document.get_document("holder").is_ok_and(|holder| holder.get_str("id").is_ok_and(|id| id != me.id));
+        let held_by_other =
+            document.get_document("holder").is_ok_and(|holder| holder.get_str("id").is_ok_and(|id| id != me.id));
         let expired = document.get_datetime("expires").is_ok_and(|at| *at < bson::DateTime::now());
         let Ok(session) = document.get_document("session") else { return Ok(()) };
         if held_by_other && !expired {
@@ -141,7 +143,11 @@ impl MongodbSink {
             if fault.is_transient() {
                 return Err(fault);
             }
-            tracing::debug!(event = "session_kept", "the session of the last holder cannot be ended: {}", fault.message);
+            tracing::debug!(
+                event = "session_kept",
+                "the session of the last holder cannot be ended: {}",
+                fault.message
+            );
         }
         Ok(())
     }

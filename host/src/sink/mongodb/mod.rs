@@ -102,7 +102,8 @@ impl MongodbSink {
                 }
             };
             let written = if keeping {
-                let to = if last { writes.position() } else { part.last().and_then(|(_, d)| d.change.position.as_ref()) };
+                let to =
+                    if last { writes.position() } else { part.last().and_then(|(_, d)| d.change.position.as_ref()) };
                 self.transact(&statements, writes.partition(), to.or(writes.position())).await
             } else {
                 self.run(&statements).await
@@ -190,9 +191,12 @@ impl MongodbSink {
             let code = first.get_i32("code").unwrap_or(0);
             let told = format!("{} ({code})", first.get_str("errmsg").unwrap_or("a write failed"));
             // Two hosts, or the host and another writer, made the same new document at once: the next try finds it.
-            let raced = code == 11000 && first.get_document("keyPattern").is_ok_and(|pattern| pattern.contains_key("_id"));
+            let raced =
+                code == 11000 && first.get_document("keyPattern").is_ok_and(|pattern| pattern.contains_key("_id"));
             if is_passing_code(code) || raced {
-                return Err(Fault::transient(Code::MongoError, format!("MongoDB at {hosts} cannot write now: {told}")).into());
+                return Err(
+                    Fault::transient(Code::MongoError, format!("MongoDB at {hosts} cannot write now: {told}")).into()
+                );
             }
             let index = first.get_i32("index").ok().and_then(|index| usize::try_from(index).ok());
             return Err(match index.and_then(|index| command.deliveries.get(index)) {

@@ -145,7 +145,9 @@ impl Command {
 fn replacement(delivery: &Delivery<'_>) -> Result<Option<(Kind, RawDocumentBuf)>, String> {
     let change = delivery.change;
     let Some(key) = &change.key else {
-        return Err("it has no key, and a document is written by its key; use `mode: append` for such changes".to_owned());
+        return Err(
+            "it has no key, and a document is written by its key; use `mode: append` for such changes".to_owned()
+        );
     };
     let mut item = RawDocumentBuf::new();
     item.append(cstr!("q"), RawBsonRef::Document(key.as_raw()));
@@ -171,7 +173,9 @@ fn journal(delivery: &Delivery<'_>) -> Result<RawDocumentBuf, String> {
     item.append(cstr!("id"), &*change.id);
     item.append(cstr!("op"), change.operation.as_str());
     item.append(cstr!("ns"), change.namespace.as_str());
-    for (name, document) in [(cstr!("key"), &change.key), (cstr!("doc"), &change.document), (cstr!("update"), &change.update)] {
+    for (name, document) in
+        [(cstr!("key"), &change.key), (cstr!("doc"), &change.document), (cstr!("update"), &change.update)]
+    {
         if let Some(document) = document {
             item.append(name, RawBsonRef::Document(document.as_raw()));
         }

@@ -84,7 +84,10 @@ impl RedisSink {
                 Ok(command) if command.args_iter().len() <= MOST_ARGUMENTS => commands.push(command),
                 Ok(command) => {
                     let count = command.args_iter().len();
-                    writes.refuse(*index, format!("it has {count} fields and values; {MOST_ARGUMENTS} are the most one entry takes"));
+                    writes.refuse(
+                        *index,
+                        format!("it has {count} fields and values; {MOST_ARGUMENTS} are the most one entry takes"),
+                    );
                 }
                 Err(reason) => writes.refuse(*index, reason),
             }
@@ -148,7 +151,10 @@ impl RedisSink {
                         let Some(name) = key.checked_sub(2).and_then(|at| keys.get(at)) else { continue };
                         for (index, delivery) in chunk {
                             if delivery.target().unwrap_or(&stream) == *name {
-                                writes.refuse(*index, format!("Redis refused it: WRONGTYPE `{name}` holds a {kind}, no stream"));
+                                writes.refuse(
+                                    *index,
+                                    format!("Redis refused it: WRONGTYPE `{name}` holds a {kind}, no stream"),
+                                );
                             }
                         }
                     }
@@ -212,7 +218,12 @@ impl RedisSink {
             "fence" => Reply::Fence(text(1).parse().unwrap_or(0), serde_json::from_str(text(2)).ok()),
             "at" => Reply::At(Position::from_hex(text(1)).filter(|position| !position.as_bytes().is_empty())),
             "type" => Reply::Type(
-                reply.get(1..).unwrap_or_default().as_chunks::<2>().0.iter()
+                reply
+                    .get(1..)
+                    .unwrap_or_default()
+                    .as_chunks::<2>()
+                    .0
+                    .iter()
                     .filter_map(|[key, kind]| Some((key.parse().ok()?, kind.clone())))
                     .collect(),
             ),
@@ -244,7 +255,10 @@ impl RedisSink {
         if let Some(ledger) = self.ledger.as_mut() {
             ledger.unsure = true;
         }
-        Fault::transient(Code::PositionBehind, format!("the position in {place} is not the one that is known: it is read again"))
+        Fault::transient(
+            Code::PositionBehind,
+            format!("the position in {place} is not the one that is known: it is read again"),
+        )
     }
 }
 

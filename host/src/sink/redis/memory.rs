@@ -47,7 +47,9 @@ impl Memory {
         };
         self.looked = None;
         let figure = |name: &str| {
-            info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse::<u64>().ok()).unwrap_or(0)
+            info.lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse::<u64>().ok())
+                .unwrap_or(0)
         };
         let (most, all) = (figure("maxmemory"), figure("used_memory"));
         // Buffers for replicas and the append-only file are not what the limit is about.

@@ -21,11 +21,11 @@ use redis::{
 use crate::{
     batch::Delivery,
     change::Doc,
+    checkpoint::{Holder, redis::RedisRecord},
     config::{DocumentFormat, RedisSinkConfig},
     error::{Code, Fault},
     format::json::{Style, write_document},
     redis::{Connector, Trouble, told, trouble},
-    checkpoint::{Holder, redis::RedisRecord},
     sink::{Sink, Writes, Wrote, ledger::Ledger},
 };
 
@@ -53,8 +53,7 @@ pub struct RedisSink {
 impl RedisSink {
     /// Nothing is connected before [`Sink::open`].
     pub fn new(config: &RedisSinkConfig, pipeline: &str, name: &str) -> Self {
-        let record =
-            RedisRecord { key: format!("tidegate:pos:{pipeline}:{name}"), pipeline: pipeline.to_owned() };
+        let record = RedisRecord { key: format!("tidegate:pos:{pipeline}:{name}"), pipeline: pipeline.to_owned() };
         Self {
             memory: memory::Memory::new(config.pause_at),
             record,
