@@ -256,9 +256,10 @@ async fn marks_filters_and_removal() {
             let text = std::fs::read_to_string(file).unwrap();
             assert!(!text.contains("\"id-5\"") && text.contains("\"id-7\""), "compacted");
         }
-        let mut others = Letters::new(config, "q", Select::default());
-        let other = others.next().await.unwrap().map(|kept| kept.letter);
-        assert_eq!(other, (!matches!(config, DeadLetterConfig::File(_))).then_some(foreign));
+        if !matches!(config, DeadLetterConfig::File(_)) {
+            let mut others = Letters::new(config, "q", Select::default());
+            assert_eq!(others.next().await.unwrap().map(|kept| kept.letter), Some(foreign));
+        }
     }
 }
 
