@@ -65,6 +65,24 @@ pub struct Kept {
     pub size: usize,
 }
 
+impl Kept {
+    /// A letter to which nothing happened yet.
+    #[cfg(test)]
+    pub(crate) fn of(letter: DeadLetter) -> Self {
+        let key = letter.key();
+        Self {
+            key,
+            letter,
+            state: State::Open,
+            sinks: Vec::new(),
+            entry: String::new(),
+            parts: 0,
+            double: false,
+            size: 0,
+        }
+    }
+}
+
 /// What a place found.
 pub(super) struct Found {
     /// The letter as it was written, or why it cannot be read and where it stands.

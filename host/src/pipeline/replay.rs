@@ -29,8 +29,8 @@ pub const REPLAYED_AT: &str = "replayed_at";
 /// Letters under way together, and their bytes.
 const TOGETHER: usize = 200;
 const TOGETHER_BYTES: usize = 8 << 20;
-/// How often a sink is tried that cannot take writes now: about half a minute in all. A person is waiting.
-const TRIES: usize = 9;
+/// How often a sink is tried that cannot take writes now: about ten seconds in all. A person is waiting.
+const TRIES: usize = 6;
 
 /// What became of one letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -264,7 +264,7 @@ impl Target {
     async fn write(&mut self, writes: &mut Writes<'_>) -> Result<(), Fault> {
         let builder = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(100))
-            .with_max_delay(Duration::from_secs(10))
+            .with_max_delay(Duration::from_secs(5))
             .with_jitter()
             .with_max_times(TRIES);
         let mut waits = builder.build();
@@ -358,4 +358,82 @@ fn mark(kept: &Kept, outcome: &Outcome) -> Option<Mark> {
         Outcome::HeldBack | Outcome::Done | Outcome::Skipped(_) => return None,
     };
     Some(Mark { key: kept.key.clone(), state, at, again })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Done, Item, Outcome, sort_out};
+    use crate::{
+        change::Change,
+        dead_letter::{DeadLetter, Kept, Letter},
+        format::lines::read_change,
+        plugin::stage::{Casualty, Left},
+        telemetry::metrics::DeadLetterKind,
+    };
+
+    fn change(id: &str) -> Change {
+        let text = format!(r#"{{"id":"{id}","op":"insert","ns":"d.c","doc":{{"_id":1}}}}"#);
+        read_change(text.as_bytes(), "x:1").unwrap()
+    }
+
+    fn kept(id: &str) -> Kept {
+        let letter = Letter::Change(Box::new(change(id)));
+        Kept::of(DeadLetter::new("p", DeadLetterKind::Failed, letter, "stages[0]", "why"))
+    }
+
+    fn casualty(order: u32, id: &str) -> Casualty {
+        Casualty {
+            order,
+            change: change(id),
+            original: Some(Arc::new(change("c"))),
+            kind: DeadLetterKind::Trap,
+            reason: "again".to_owned(),
+            violations: Vec::new(),
+            stage: 1,
+            plugin: "p".into(),
+            generation: 2,
+        }
+    }
+
+    fn sorted(
+        letters: &[&str],
+        items: &[(u32, &str)],
+        casualties: &[(u32, &str)],
+    ) -> (Vec<Outcome>, Vec<(usize, String)>) {
+        let letters: Vec<Kept> = letters.iter().map(|id| kept(id)).collect();
+        let items = items.iter().map(|(order, id)| Item::new(*order, change(id))).collect();
+        let casualties = casualties.iter().map(|(order, id)| casualty(*order, id)).collect();
+        let mut outcomes = vec![Outcome::Filtered; letters.len()];
+        let routed = sort_out(&letters, Done { items, left: Left { casualties, filtered: 0 } }, &mut outcomes);
+        (outcomes, routed.into_iter().map(|(order, routed)| (order, routed.change.id.to_string())).collect())
+    }
+
+    #[test]
+    fn of_a_change_that_became_several_a_letter_takes_its_own() {
+        let three = [(0, "c.0"), (0, "c.1"), (0, "c.2")];
+        let (outcomes, routed) = sorted(&["c.1"], &three, &[]);
+        assert_eq!((outcomes, routed), (vec![Outcome::Replayed], vec![(0, "c.1".to_owned())]));
+        // Another of them fails: that is not the business of this letter.
+        let (outcomes, routed) = sorted(&["c.1"], &three[1..], &[(0, "c.0")]);
+        assert_eq!((outcomes, routed.len()), (vec![Outcome::Replayed], 1));
+        let (outcomes, routed) = sorted(&["c.0"], &three[1..], &[(0, "c.0")]);
+        assert!(
+            matches!(&*outcomes, [Outcome::Failed(again)] if again.stage == "stages[1]" && again.reason == "again")
+        );
+        assert!(routed.is_empty());
+        // A letter about the whole takes all of them, or none when one fails.
+        assert_eq!(sorted(&["c"], &three, &[]).1.len(), 3);
+        let (outcomes, routed) = sorted(&["c"], &three[1..], &[(0, "c.0")]);
+        assert!(matches!(&*outcomes, [Outcome::Failed(_)]) && routed.is_empty());
+    }
+
+    #[test]
+    fn letters_beside_each_other_do_not_mix() {
+        let (outcomes, routed) = sorted(&["a", "b", "c"], &[(0, "a"), (2, "c")], &[(1, "b")]);
+        assert!(matches!(&*outcomes, [Outcome::Replayed, Outcome::Failed(_), Outcome::Replayed]), "{outcomes:?}");
+        assert_eq!(routed, [(0, "a".to_owned()), (2, "c".to_owned())]);
+        assert_eq!(sorted(&["a"], &[], &[]).0, [Outcome::Filtered]);
+    }
 }

@@ -4,7 +4,8 @@ mod show;
 mod work;
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::PathBuf,
     time::{Duration, SystemTime},
 };
@@ -177,8 +178,9 @@ impl Place {
         let failed = |cause: std::io::Error| {
             Fault::fatal(Code::FileWrite, format!("the file {} cannot be written: {cause}", path.display()))
         };
-        std::fs::create_dir_all(&self.config.state.dir).map_err(failed)?;
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.config.state.dir).map_err(failed)?;
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => Err(Fault::fatal(

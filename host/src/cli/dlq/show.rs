@@ -91,7 +91,7 @@ fn whole(kept: &Kept) -> Value {
     letter
 }
 
-type Row = [String; 7];
+type Row = [String; 8];
 
 fn row(kept: &Kept) -> Row {
     let letter = &kept.letter;
@@ -101,10 +101,10 @@ fn row(kept: &Kept) -> Row {
         Some(plugin) => format!("{} {plugin}", letter.stage),
         None => letter.stage.clone(),
     };
-    let reason = match kept.state {
-        State::Open => letter.reason.clone(),
-        State::FailedAgain(at) => format!("again {}: {}", short_time(at), letter.reason),
-        State::Replayed(at) => format!("replayed {}", short_time(at)),
+    let state = match kept.state {
+        State::Open => "open",
+        State::FailedAgain(_) => "failed again",
+        State::Replayed(_) => "replayed",
     };
     let kind = letter.kind.as_str().to_owned();
     [
@@ -114,7 +114,8 @@ fn row(kept: &Kept) -> Row {
         place,
         namespace,
         cut(&document, DOCUMENT),
-        cut(&reason, REASON),
+        state.to_owned(),
+        cut(&letter.reason, REASON),
     ]
 }
 
@@ -133,13 +134,13 @@ fn cut(text: &str, width: usize) -> String {
 }
 
 fn table(rows: &[Row]) -> String {
-    const HEAD: [&str; 7] = ["TIME", "ID", "KIND", "STAGE", "NAMESPACE", "DOCUMENT", "REASON"];
+    const HEAD: [&str; 8] = ["TIME", "ID", "KIND", "STAGE", "NAMESPACE", "DOCUMENT", "STATE", "REASON"];
     let mut text = String::new();
     if rows.is_empty() {
         return text;
     }
     let head = HEAD.map(str::to_owned);
-    let mut widths = [0; 7];
+    let mut widths = [0; 8];
     for row in rows.iter().chain([&head]) {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
