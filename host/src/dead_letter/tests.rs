@@ -34,6 +34,7 @@ fn change(n: i32) -> Change {
         cluster_time: Some((7 << 32) | 9),
         wall_time: Some(1_769_860_800_123),
         headers: [Header { name: "schema_version".into(), value: "v1".into() }].into_iter().collect(),
+        position: None,
     }
 }
 

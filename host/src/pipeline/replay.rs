@@ -19,7 +19,7 @@ use crate::{
     error::{Code, Fault},
     format::time::{iso8601, now_millis},
     plugin::{PluginHost, StageChain, stage::Item},
-    sink::{AnySink, Sink as _, Writes},
+    sink::{AnySink, Sink as _, Writes, Wrote},
     telemetry::metrics::{DeadLetterKind, Metrics},
 };
 
@@ -83,8 +83,9 @@ struct Target {
 ///
 /// The one place where a sink is told that what comes is old: a sink that keeps the newest state of a document must not
 /// take it back to the state of a letter, and a sink that keeps the position must not move it.
-fn replay_sink(config: &SinkConfig) -> AnySink {
-    AnySink::new(config)
+fn replay_sink(config: &SinkConfig, pipeline: &str, name: &str) -> AnySink {
+    // Never claimed, so it neither takes the pipeline's positions from the host nor skips what is older than they are.
+    AnySink::new(config, pipeline, name)
 }
 
 impl Replay {
@@ -102,7 +103,7 @@ impl Replay {
         let sinks = config
             .sinks
             .iter()
-            .map(|(name, sink)| Target { name: name.clone(), sink: replay_sink(sink), open: false })
+            .map(|(target, sink)| Target { name: target.clone(), sink: replay_sink(sink, name, target), open: false })
             .collect();
         Ok(Self { lane, sinks, again, blocked: HashSet::new(), summary: Summary::default() })
     }
@@ -226,8 +227,8 @@ impl Replay {
         };
         let (orders, changes): (Vec<usize>, Vec<Routed>) =
             routed.iter().filter(|(order, _)| letters.get(*order).is_some_and(wants)).cloned().unzip();
-        let batch = Outbound { number: 0, changes, position: None };
-        let mut writes = Writes::new(batch.for_sink(index));
+        let batch = Outbound { number: 0, changes, partition: ByteString::new(), position: None };
+        let mut writes = Writes::of(&batch, index);
         if writes.is_empty() {
             return Ok(());
         }
@@ -276,7 +277,12 @@ impl Target {
                 }
                 self.sink.write(writes).await
             };
-            let Err(fault) = tried.await else { return Ok(()) };
+            let fault = match tried.await {
+                Ok(Wrote::All) => return Ok(()),
+                // Only a sink that keeps positions stops at what it refuses.
+                Ok(Wrote::Refused) => continue,
+                Err(fault) => fault,
+            };
             let wait = waits.next().filter(|_| fault.is_transient());
             let Some(wait) = wait else {
                 return Err(Fault::fatal(fault.code, format!("sink `{}`: {}", self.name, fault.message)));

@@ -7,13 +7,10 @@
 mod document;
 mod read;
 
-use std::time::Duration;
-
 use bson::{Document, RawDocumentBuf, doc, rawdoc};
 use mongodb::{
-    Client, Collection,
-    error::{Error, ErrorKind},
-    options::{ClientOptions, WriteConcern},
+    Collection,
+    options::{Acknowledgment, CollectionOptions, WriteConcern},
 };
 
 use self::document::{Shape, letter_document, part_documents};
@@ -22,7 +19,7 @@ use crate::{
     config::MongodbDeadLetterConfig,
     error::{Code, Fault},
     format::time::now_millis,
-    source::mongodb::faults::{DENIED, UNREACHABLE, password_of, redacted, server_code, told},
+    mongodb::{MongoConnector, is_passing_code},
 };
 
 pub(super) use self::read::MongodbLetters;
@@ -30,107 +27,42 @@ pub(super) use self::read::MongodbLetters;
 /// Letters in one command, and their bytes: a command is a document too, of 16 MiB at most.
 const COMMAND_LETTERS: usize = 500;
 const COMMAND_BYTES: usize = 12 << 20;
-/// How long a usable server is looked for before the pipeline is told and tries again.
-const SELECTION: Duration = Duration::from_secs(5);
-
 /// The collection, for who writes and who reads.
 pub(super) struct Place {
     config: MongodbDeadLetterConfig,
-    password: Option<String>,
-    client: Option<Client>,
+    connector: MongoConnector,
 }
 
 impl Place {
     pub(super) fn new(config: &MongodbDeadLetterConfig) -> Self {
-        Self { password: password_of(config.uri.reveal()), config: config.clone(), client: None }
+        Self { connector: MongoConnector::new(config.uri.clone()), config: config.clone() }
     }
 
     fn name(&self) -> String {
         format!("{}.{}", self.config.database, self.config.collection)
     }
 
-    async fn client(&mut self) -> Result<Client, Fault> {
-        if let Some(client) = &self.client {
-            return Ok(client.clone());
-        }
-        let mut options = ClientOptions::parse(self.config.uri.reveal()).await.map_err(|error| self.fault(&error))?;
-        options.app_name.get_or_insert_with(|| "tidegate".to_owned());
-        options.server_selection_timeout.get_or_insert(SELECTION);
-        options.connect_timeout.get_or_insert(SELECTION);
-        let client = Client::with_options(options).map_err(|error| self.fault(&error))?;
-        self.client = Some(client.clone());
-        Ok(client)
-    }
-
     pub(super) async fn collection(&mut self) -> Result<Collection<RawDocumentBuf>, Fault> {
-        let collection = mongodb::options::CollectionOptions::builder().write_concern(self.safe()).build();
-        let client = self.client().await?;
-        Ok(client.database(&self.config.database).collection_with_options(&self.config.collection, collection))
+        // In the journal of a majority.
+        let safe =
+            WriteConcern::builder().w(Acknowledgment::Majority).journal(true).w_timeout(self.config.timeout.0).build();
+        let options = CollectionOptions::builder().write_concern(safe).build();
+        let client = self.connector.client().await?;
+        Ok(client.database(&self.config.database).collection_with_options(&self.config.collection, options))
     }
 
-    /// In the journal of a majority.
-    fn safe(&self) -> WriteConcern {
-        WriteConcern::builder()
-            .w(mongodb::options::Acknowledgment::Majority)
-            .journal(true)
-            .w_timeout(self.config.timeout.0)
-            .build()
-    }
-
-    /// Gives a call as long as the configuration says.
+    /// Waits for an answer, and says of an error that it is about the dead letters.
     pub(super) async fn within<T>(&self, call: impl Future<Output = mongodb::error::Result<T>>) -> Result<T, Fault> {
-        // The driver's own look for a server comes before the write itself.
-        match tokio::time::timeout(self.config.timeout.0 + SELECTION, call).await {
-            Ok(answer) => answer.map_err(|error| self.fault(&error)),
-            Err(_) => Err(Fault::transient(
-                Code::MongoUnreachable,
-                format!(
-                    "MongoDB did not answer for the dead letters in `{}` within {}",
-                    self.name(),
-                    self.config.timeout
-                ),
-            )),
-        }
-    }
-
-    /// What an error of the driver means for dead letters.
-    pub(super) fn fault(&self, error: &Error) -> Fault {
-        let name = self.name();
-        let told = redacted(&told(error), self.password.as_deref());
-        let denied = || {
-            Fault::fatal(
-                Code::MongoDenied,
-                format!(
-                    "MongoDB refuses the dead letters in `{name}`: {told}; check user, password and `authSource`, and grant the \
-                     user the role `readWrite` on the database `{}`",
-                    self.config.database
-                ),
-            )
-        };
-        match (error.kind.as_ref(), server_code(error)) {
-            (ErrorKind::Authentication { .. }, _) => denied(),
-            (_, Some(code)) if DENIED.contains(&code) => denied(),
-            (ErrorKind::InvalidArgument { .. } | ErrorKind::InvalidTlsConfig { .. }, _) => Fault::fatal(
-                Code::MongoConfiguration,
-                format!("the connection string of the dead letters in `{name}` is not valid: {told}"),
-            ),
-            (ErrorKind::ServerSelection { .. } | ErrorKind::Io(_) | ErrorKind::DnsResolve { .. }, _)
-            | (ErrorKind::ConnectionPoolCleared { .. }, _) => Fault::transient(
-                Code::MongoUnreachable,
-                format!("MongoDB cannot be reached for the dead letters in `{name}`: {told}"),
-            ),
-            (_, Some(code)) if passes(code) || error.contains_label("RetryableWriteError") => Fault::transient(
-                Code::MongoUnreachable,
-                format!("MongoDB cannot take the dead letters in `{name}` now: {told}"),
-            ),
-            _ => Fault::fatal(Code::MongoError, format!("MongoDB answered for the dead letters in `{name}`: {told}")),
-        }
+        self.connector.answer(call).await.map_err(|fault| Fault {
+            message: format!("the dead letters in `{}`: {}", self.name(), fault.message),
+            ..fault
+        })
     }
 }
 
-/// Codes of errors that pass by themselves: a server that is away, a race of two upserts, a majority that is late, a full disk.
+/// Codes that pass by themselves: what passes for every write, and a race of two upserts.
 fn passes(code: i32) -> bool {
-    UNREACHABLE.contains(&code) || matches!(code, 11000 | 64 | 100 | 112 | 14031)
+    is_passing_code(code) || matches!(code, 11000 | 100 | 14031)
 }
 
 /// Writes to the collection.
@@ -251,7 +183,7 @@ impl MongodbDeadLetters {
             "ordered": false,
             "writeConcern": { "w": "majority", "j": true, "wtimeout": timeout },
         };
-        let database = self.place.client().await?.database(&self.place.config.database);
+        let database = self.place.connector.client().await?.database(&self.place.config.database);
         let call = async { database.run_raw_command(command).await };
         let answer: Document = self.place.within(call).await?;
         if let Ok(late) = answer.get_document("writeConcernError") {

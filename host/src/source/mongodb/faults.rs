@@ -49,9 +49,9 @@ pub(super) struct Place {
 
 const LOST: [i32; 3] = [286, 280, 464];
 const LOST_WHEN_OPENING: [i32; 5] = [260, 50811, 136, 40576, 40585];
-pub(crate) const DENIED: [i32; 3] = [13, 18, 8000];
+const DENIED: [i32; 3] = [13, 18, 8000];
 /// Network, not primary, recovering, shutting down, interrupted, and no majority or no read at that time yet.
-pub(crate) const UNREACHABLE: [i32; 18] =
+const UNREACHABLE: [i32; 18] =
     [6, 7, 63, 89, 91, 133, 134, 150, 189, 234, 262, 9001, 10107, 11600, 11601, 11602, 13435, 13436];
 /// BadValue, FailedToParse, TypeMismatch, Overflow, IllegalOperation (a stage a change stream may not have),
 /// InvalidPipelineOperator.
@@ -158,7 +158,7 @@ fn is_parse_error(code: i32) -> bool {
     NOT_PARSED.contains(&code) || matches!(code, 15_000..=69_999 | 1_000_000..)
 }
 
-pub(crate) fn server_code(error: &Error) -> Option<i32> {
+fn server_code(error: &Error) -> Option<i32> {
     match error.kind.as_ref() {
         ErrorKind::Command(command) => Some(command.code),
         _ => std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>()).and_then(server_code),
@@ -166,7 +166,7 @@ pub(crate) fn server_code(error: &Error) -> Option<i32> {
 }
 
 /// The error in words, without the driver's frame around it.
-pub(crate) fn told(error: &Error) -> String {
+fn told(error: &Error) -> String {
     match error.kind.as_ref() {
         ErrorKind::Command(command) => {
             format!("{} ({} {})", command.message.trim_end_matches('.'), command.code, command.code_name)
@@ -196,7 +196,7 @@ fn selection_cause(message: &str) -> String {
 }
 
 /// The driver repeats parts of the connection string in its messages; the password is none of them.
-pub(crate) fn redacted(message: &str, password: Option<&str>) -> String {
+pub(super) fn redacted(message: &str, password: Option<&str>) -> String {
     match password.filter(|password| !password.is_empty()) {
         Some(password) => message.replace(password, "***"),
         None => message.to_owned(),
@@ -204,7 +204,7 @@ pub(crate) fn redacted(message: &str, password: Option<&str>) -> String {
 }
 
 /// The password as it stands in a connection string.
-pub(crate) fn password_of(uri: &str) -> Option<String> {
+pub(super) fn password_of(uri: &str) -> Option<String> {
     let (_, rest) = uri.split_once("://")?;
     let (user, _) = rest.rsplit_once('@')?;
     user.split_once(':').map(|(_, password)| password.to_owned())

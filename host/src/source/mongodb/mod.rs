@@ -11,7 +11,7 @@
 //! is not compared.
 
 mod event;
-pub(crate) mod faults;
+mod faults;
 mod lookup;
 
 use std::{pin::pin, sync::Arc, time::Duration};
