@@ -80,6 +80,8 @@ pub struct Routed {
     pub change: Change,
     /// Where it goes.
     pub route: Route,
+    /// As the source read it, where a stage made another of it.
+    pub original: Option<Arc<Change>>,
 }
 
 /// A batch after the stages, in source order: what sinks get.
@@ -126,7 +128,7 @@ impl Outbound {
     /// What the sink at `index` has to write, in source order.
     pub fn for_sink(&self, index: usize) -> Vec<Delivery<'_>> {
         let mut deliveries = Vec::with_capacity(self.changes.len());
-        for Routed { change, route } in &self.changes {
+        for Routed { change, route, .. } in &self.changes {
             match route {
                 Route::Everywhere => deliveries.push(Delivery { change, destination: None }),
                 Route::To(destinations) => deliveries.extend(
@@ -185,7 +187,7 @@ mod tests {
                     let to = sink.map_or(0..sinks, |sink| sink..sink + 1);
                     to.for_each(|sink| expected[sink].push((change.id.to_string(), target.clone())));
                 }
-                changes.push(Routed { change, route });
+                changes.push(Routed { change, route, original: None });
             }
             let outbound = Outbound { number: 1, changes, partition: "all".into(), position: None };
             for (sink, expected) in expected.into_iter().enumerate() {

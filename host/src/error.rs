@@ -165,6 +165,12 @@ codes! {
     StateLocked = "TG0603";
     /// A dead letter cannot be written.
     DeadLetterWrite = "TG0604";
+    /// Dead letters cannot be read.
+    DeadLetterRead = "TG0606";
+    /// There is no such dead letter, or no such pipeline.
+    DeadLetterUnknown = "TG0607";
+    /// Dead letters are being replayed or dropped already, or a file sink belongs to a running host.
+    DeadLetterBusy = "TG0608";
     /// A pipeline is run by another host.
     PipelineHeld = "TG0611";
     /// Another host took the pipeline over.

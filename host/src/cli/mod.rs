@@ -2,6 +2,7 @@
 
 mod check;
 mod checkpoint;
+mod dlq;
 mod explain;
 mod inspect;
 pub mod live;
@@ -53,6 +54,9 @@ enum Command {
     /// Look into plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Look at dead letters, replay them, drop them.
+    #[command(subcommand)]
+    Dlq(dlq::DlqCommand),
     /// Explain an error code, for instance TG0203.
     Explain {
         /// The code; without one all codes are listed.
@@ -160,6 +164,7 @@ pub fn main() -> ExitCode {
         }
         Command::Check { config } => check::check(&config),
         Command::Plugin(PluginCommand::Inspect { file }) => inspect::inspect(&file),
+        Command::Dlq(command) => dlq::dlq(command),
         Command::Explain { code } => explain::command(code.as_deref()),
     })
 }

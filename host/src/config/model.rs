@@ -469,6 +469,8 @@ pub enum DeadLetterConfig {
     File(FileSinkConfig),
     /// A Redis stream.
     Redis(RedisDeadLetterConfig),
+    /// A MongoDB collection.
+    Mongodb(MongodbDeadLetterConfig),
 }
 
 /// `dead_letter.redis`
@@ -480,6 +482,21 @@ pub struct RedisDeadLetterConfig {
     /// The stream.
     pub stream: String,
     /// How long one round trip may take before the connection is given up.
+    #[serde(default = "ten_seconds")]
+    pub timeout: Span,
+}
+
+/// `dead_letter.mongodb`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MongodbDeadLetterConfig {
+    /// Connection string.
+    pub uri: Secret,
+    /// The database.
+    pub database: String,
+    /// The collection; several pipelines may share one.
+    pub collection: String,
+    /// How long one write may take, the wait for a majority of the servers included, before it is tried again.
     #[serde(default = "ten_seconds")]
     pub timeout: Span,
 }

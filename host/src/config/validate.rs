@@ -7,13 +7,16 @@ use std::{
     time::Duration,
 };
 
-use mongodb::{error::ErrorKind, options::ConnectionString};
+use mongodb::{
+    error::ErrorKind,
+    options::{ConnectionString, HostInfo},
+};
 use serde_json::Value;
 
 use super::{
     model::{
-        CheckpointConfig, Config, DeadLetterConfig, FullDocument, LimitsConfig, MongodbSourceConfig, PipelineConfig,
-        RetryConfig, Secret, SinkConfig, SourceConfig, StageConfig, WriteMode,
+        CheckpointConfig, Config, DeadLetterConfig, FullDocument, LimitsConfig, MongodbDeadLetterConfig,
+        MongodbSourceConfig, PipelineConfig, RetryConfig, Secret, SinkConfig, SourceConfig, StageConfig, WriteMode,
     },
     node::Node,
     problem::{Draft, did_you_mean},
@@ -200,6 +203,7 @@ impl Check<'_> {
                 let at = dead.key("redis");
                 self.redis(&at, &redis.url, &redis.stream, redis.timeout);
             }
+            Some(DeadLetterConfig::Mongodb(mongodb)) => self.dead_letter_collection(&dead, pipeline, &mongodb),
             None => {}
         }
         self.checkpoint(&at, pipeline);
@@ -333,6 +337,29 @@ impl Check<'_> {
         }
         for (index, stage) in mongodb.pipeline.iter().enumerate() {
             self.aggregation(&at.key("pipeline").item(index), stage);
+        }
+    }
+
+    /// A collection for dead letters that the source of the pipeline does not watch: a letter about a letter has no end.
+    fn dead_letter_collection(&mut self, dead: &At<'_>, pipeline: &PipelineConfig, mongodb: &MongodbDeadLetterConfig) {
+        let at = dead.key("mongodb");
+        self.mongodb_uri(&at, &mongodb.uri);
+        self.database(&at, Some(&mongodb.database));
+        if mongodb.collection.is_empty() || mongodb.collection.contains(['$', '\0']) {
+            let help = "a name is not empty and holds no `$`";
+            self.value(&at.key("collection"), "is no name of a collection", help);
+        }
+        self.span(&at.key("timeout"), mongodb.timeout, Duration::from_millis(1), HOUR);
+        let SourceConfig::Mongodb(source) = &pipeline.source else { return };
+        let watched = source.database.as_ref().is_none_or(|database| *database == mongodb.database)
+            && (source.collections.is_empty() || source.collections.contains(&mongodb.collection));
+        if watched && same_deployment(&source.uri, &mongodb.uri) {
+            let message = format!(
+                "the source watches `{}.{}`, where the dead letters go: each letter would be a change again",
+                mongodb.database, mongodb.collection
+            );
+            let help = "take another database, or list the `collections` of the source";
+            self.report(&at, Code::ConfigConflict, message, help);
         }
     }
 
@@ -523,6 +550,17 @@ impl Check<'_> {
             }
         }
     }
+}
+
+/// Whether two connection strings name a server in common.
+fn same_deployment(one: &Secret, other: &Secret) -> bool {
+    let hosts = |uri: &Secret| match ConnectionString::parse(uri.reveal()).map(|parsed| parsed.host_info) {
+        Ok(HostInfo::HostIdentifiers(hosts)) => hosts.iter().map(ToString::to_string).collect(),
+        Ok(HostInfo::DnsRecord(name)) => vec![name],
+        _ => Vec::new(),
+    };
+    let (one, other) = (hosts(one), hosts(other));
+    one.iter().any(|host| other.contains(host))
 }
 
 /// `./a//b/../c` is `a/c`.

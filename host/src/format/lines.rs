@@ -49,8 +49,20 @@ const MEMBERS: [&str; 12] = [
     "target",
     "ordering_key",
 ];
-const DEAD_LETTER_MEMBERS: [&str; 9] =
-    ["at", "reason", "stage", "plugin", "generation", "violations", "change", "raw", "id"];
+const DEAD_LETTER_MEMBERS: [&str; 12] = [
+    "at",
+    "kind",
+    "reason",
+    "pipeline",
+    "stage",
+    "plugin",
+    "generation",
+    "violations",
+    "change",
+    "original",
+    "raw",
+    "id",
+];
 
 /// Writes a change as a JSON object, without a line end.
 pub fn write_change(out: &mut Vec<u8>, change: &Change) {
@@ -174,7 +186,7 @@ impl std::error::Error for NoChange {}
 pub fn read_change(line: &[u8], place: &str) -> Result<Change, NoChange> {
     let value: Value = serde_json::from_slice(line)
         .map_err(|cause| NoChange { column: cause.column().max(1), reason: without_place(&cause.to_string()) })?;
-    let reader = Reader { line };
+    let reader = Reader { line, as_written: false };
     let Value::Object(mut members) = value else {
         return Err(reader.at(None, "a change is a JSON object with `op`, `ns` and `doc`"));
     };
@@ -193,6 +205,11 @@ pub fn read_change(line: &[u8], place: &str) -> Result<Change, NoChange> {
     reader.change(members, place)
 }
 
+/// Reads a change out of a dead letter exactly as it was written: what is not there stays away, a key too.
+pub(crate) fn read_kept(members: Map<String, Value>, place: &str) -> Result<Change, NoChange> {
+    Reader { line: b"", as_written: true }.change(members, place)
+}
+
 /// serde_json appends ` at line 1 column 17`; the column is told once, by us.
 fn without_place(message: &str) -> String {
     message.rsplit_once(" at line ").map_or(message, |(what, _)| what).to_owned()
@@ -200,6 +217,8 @@ fn without_place(message: &str) -> String {
 
 struct Reader<'a> {
     line: &'a [u8],
+    /// Nothing is asked for and nothing is derived: a program wrote it.
+    as_written: bool,
 }
 
 impl Reader<'_> {
@@ -254,11 +273,12 @@ impl Reader<'_> {
         let update = self.document(&mut members, "update")?;
         let key = match self.document(&mut members, "key")? {
             Some(key) => Some(key),
+            None if self.as_written => None,
             None => document.as_ref().or(before.as_ref()).and_then(key_of),
         };
         // An update whose document was gone when it was looked up has none, and says what it was an update of.
         let described = update.is_some() || members_mean_lookup(operation, key.as_ref());
-        if document.is_none() && operation != Operation::Delete && !described {
+        if document.is_none() && operation != Operation::Delete && !described && !self.as_written {
             return Err(self.at(None, format!("`doc` is missing, which every `{operation}` needs")));
         }
         Ok(Change {

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::retry::{Backoff, RetryPolicy, pause};
 use crate::{
-    batch::Unreadable,
+    batch::{Outbound, Unreadable},
     change::{Change, SCHEMA_VERSION},
     dead_letter::{DeadLetter, DeadLetterWriter, Letter},
     error::{Code, Fault},
@@ -74,7 +74,8 @@ impl Letters {
                 plugin: Some(casualty.plugin.to_string()),
                 generation: Some(casualty.generation),
                 violations: casualty.violations.into_iter().map(|found| (found.path, found.message)).collect(),
-                ..DeadLetter::new(letter, format!("stages[{}]", casualty.stage), casualty.reason)
+                original: casualty.original.map(|original| Box::new(Arc::unwrap_or_clone(original))),
+                ..self.letter(casualty.kind, letter, format!("stages[{}]", casualty.stage), &casualty.reason)
             });
         }
         for Unreadable { id, raw, reason } in unreadable {
@@ -86,13 +87,23 @@ impl Letters {
                 "what the source read is no change and goes to the dead letter: {reason}"
             );
             let letter = Letter::Raw { id: id.clone(), raw: raw.clone() };
-            letters.push(DeadLetter::new(letter, "source", reason.as_str()));
+            letters.push(self.letter(DeadLetterKind::Unreadable, letter, "source".to_owned(), reason));
         }
         self.write(&letters).await
     }
 
+    fn letter(&self, kind: DeadLetterKind, letter: Letter, stage: String, reason: &str) -> DeadLetter {
+        DeadLetter::new(&self.0.pipeline, kind, letter, stage, reason)
+    }
+
     /// Writes what a sink will never take, but for the first `buried`, which are in the dead letter already.
-    pub(super) async fn bury_refused(&self, writes: &Writes<'_>, buried: usize, sink: &str) -> Result<(), Fault> {
+    pub(super) async fn bury_refused(
+        &self,
+        batch: &Outbound,
+        writes: &Writes<'_>,
+        buried: usize,
+        sink: &str,
+    ) -> Result<(), Fault> {
         let refused = writes.refused().get(buried..).unwrap_or_default();
         if refused.is_empty() {
             return Ok(());
@@ -103,7 +114,12 @@ impl Letters {
                 let change = writes.get(refused.index)?.change;
                 let reason = format!("sink `{sink}` refused it: {}", refused.reason);
                 self.tell_dead(change, DeadLetterKind::Refused, &reason, None);
-                Some(DeadLetter::new(Letter::Change(Box::new(change.clone())), format!("sinks.{sink}"), reason))
+                let routed = batch.changes.iter().find(|routed| std::ptr::eq(&raw const routed.change, change));
+                let letter = Letter::Change(Box::new(change.clone()));
+                Some(DeadLetter {
+                    original: routed.and_then(|routed| routed.original.as_deref()).map(|o| Box::new(o.clone())),
+                    ..self.letter(DeadLetterKind::Refused, letter, format!("sinks.{sink}"), &reason)
+                })
             })
             .collect();
         self.write(&letters).await

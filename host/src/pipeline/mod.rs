@@ -13,6 +13,7 @@ mod lane;
 mod letters;
 mod processor;
 mod reader;
+pub mod replay;
 mod retry;
 mod session;
 mod sinks;

@@ -11,7 +11,7 @@ use super::{
     reader::Loaded,
 };
 use crate::{
-    batch::{Outbound, Route, Routed, SharedOutbound},
+    batch::{Outbound, Routed, SharedOutbound},
     error::{Code, Fault},
     plugin::{PluginEngine, StageChain, stage::Item},
     status::PipelineStatus,
@@ -94,7 +94,7 @@ impl Processor {
         let count = shares.len();
         for (order, change) in (0_u32..).zip(changes) {
             if let Some(share) = shares.get_mut(lane_of(&change, count)) {
-                share.push(Item { order, change, route: Route::Everywhere });
+                share.push(Item::new(order, change));
             }
         }
         match &self.stages {
@@ -149,7 +149,10 @@ impl Processor {
         let Loaded { batch, changes, newest, permit } = loaded;
         let outbound = Arc::new(Outbound {
             number,
-            changes: items.into_iter().map(|Item { change, route, .. }| Routed { change, route }).collect(),
+            changes: items
+                .into_iter()
+                .map(|Item { change, route, original, .. }| Routed { change, route, original })
+                .collect(),
             partition: batch.partition.clone(),
             position: batch.position.clone(),
         });

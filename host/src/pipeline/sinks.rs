@@ -192,7 +192,7 @@ impl SinkTask {
             match written {
                 Ok(wrote) => {
                     // Durable in the dead letter before the sink's position moves over it, and before the batch counts as safe.
-                    self.letters.bury_refused(&writes, buried, &self.name).await?;
+                    self.letters.bury_refused(batch, &writes, buried, &self.name).await?;
                     buried = writes.refused().len();
                     if wrote == Wrote::All {
                         break;

@@ -88,6 +88,22 @@ pub struct Item {
     pub change: Change,
     /// Where routers sent it so far.
     pub route: Route,
+    /// As the source read it, where a stage made another of it: what a dead letter is replayed from.
+    pub original: Option<Arc<Change>>,
+}
+
+impl Item {
+    /// A change as the source read it.
+    pub fn new(order: u32, change: Change) -> Self {
+        Self { order, change, route: Route::Everywhere, original: None }
+    }
+
+    /// Called before the first stage changes it. Documents are shared, not copied.
+    fn keep_original(&mut self) {
+        if self.original.is_none() {
+            self.original = Some(Arc::new(self.change.clone()));
+        }
+    }
 }
 
 /// A change that a stage put out of the stream.
@@ -97,6 +113,8 @@ pub struct Casualty {
     pub order: u32,
     /// The change, as the stage got it.
     pub change: Change,
+    /// As the source read it, where an earlier stage made another of it.
+    pub original: Option<Arc<Change>>,
     /// Why, in one word.
     pub kind: DeadLetterKind,
     /// Why, in a sentence.
@@ -354,9 +372,10 @@ impl StageRunner {
 
     fn apply(&self, mut item: Item, verdict: Verdict, next: &mut Vec<Item>, left: &mut Left) {
         let order = item.order;
-        let dead = |change, kind, reason, violations| Casualty {
+        let dead = |item: Item, kind, reason, violations| Casualty {
             order,
-            change,
+            change: item.change,
+            original: item.original,
             kind,
             reason,
             violations,
@@ -371,6 +390,7 @@ impl StageRunner {
                 next.push(item);
             }
             Verdict::Outcome(Outcome::Migrated { document, from, to }) => {
+                item.keep_original();
                 item.change.document = Some(document);
                 if let Some(from) = from {
                     item.change.headers.set(ByteString::from_static(MIGRATED_FROM), from);
@@ -389,9 +409,14 @@ impl StageRunner {
                 if changes.is_empty() {
                     left.filtered += 1;
                 }
-                let order = item.order;
-                let route = item.route;
-                next.extend(changes.into_iter().map(|change| Item { order, change, route: route.clone() }));
+                item.keep_original();
+                let Item { order, route, original, .. } = item;
+                next.extend(changes.into_iter().map(|change| Item {
+                    order,
+                    change,
+                    route: route.clone(),
+                    original: original.clone(),
+                }));
             }
             Verdict::Outcome(Outcome::Rejected(violations)) => {
                 self.metrics.rejects.inc();
@@ -402,22 +427,22 @@ impl StageRunner {
                         format!("rejected: {}: {}, and {} more", first.path, first.message, rest.len())
                     }
                 };
-                left.casualties.push(dead(item.change, DeadLetterKind::Rejected, reason, violations));
+                left.casualties.push(dead(item, DeadLetterKind::Rejected, reason, violations));
             }
             Verdict::Outcome(Outcome::Failed(reason)) => {
                 self.metrics.rejects.inc();
-                left.casualties.push(dead(item.change, DeadLetterKind::Failed, reason, Vec::new()));
+                left.casualties.push(dead(item, DeadLetterKind::Failed, reason, Vec::new()));
             }
             Verdict::Outcome(Outcome::Unusable(reason)) => {
                 self.metrics.failures(FailureKind::Result).inc();
-                left.casualties.push(dead(item.change, DeadLetterKind::Result, reason, Vec::new()));
+                left.casualties.push(dead(item, DeadLetterKind::Result, reason, Vec::new()));
             }
             Verdict::Unseen => {
                 let reason = format!("plugin {} did not see it: its breaker is open", self.spec.plugin);
-                left.casualties.push(dead(item.change, DeadLetterKind::Breaker, reason, Vec::new()));
+                left.casualties.push(dead(item, DeadLetterKind::Breaker, reason, Vec::new()));
             }
             Verdict::Guilty(failure) => {
-                left.casualties.push(dead(item.change, failure.kind.into(), failure.reason, Vec::new()));
+                left.casualties.push(dead(item, failure.kind.into(), failure.reason, Vec::new()));
             }
         }
     }

@@ -31,7 +31,10 @@ async fn a_letter_tells_what_who_where_when_and_why() {
     assert_eq!(letters.len(), 1);
     let letter = &letters[0];
     let names: Vec<&str> = letter.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(names, ["at", "reason", "stage", "plugin", "generation", "violations", "id", "change"]);
+    assert_eq!(
+        names,
+        ["at", "kind", "reason", "pipeline", "stage", "plugin", "generation", "violations", "id", "change"]
+    );
     assert!(is_time(&letter["at"]), "{letter}");
     assert_eq!(
         (&letter["plugin"], &letter["generation"], &letter["stage"]),
@@ -95,7 +98,7 @@ async fn letters_go_to_a_redis_stream_where_configured() {
     let found = scene.wait_entries("dead", 1).await;
     assert_eq!(host.stop().await, Some(0));
     assert_eq!(found.len(), 1);
-    assert_eq!(found[0].names(), ["dead_letter", "id", "plugin", "reason"]);
+    assert_eq!(found[0].names(), ["dead_letter", "id", "kind", "plugin", "reason", "stage"]);
     assert_eq!(found[0].text("plugin"), "inventory-validator");
     let letter = found[0].json("dead_letter");
     assert_eq!((&letter["violations"][0]["path"], &letter["id"]), (&json!("quantity"), &json!(found[0].id())));

@@ -7,6 +7,7 @@
 mod bad_source;
 mod collections;
 mod dead_letters;
+mod dlq;
 mod entries;
 mod host_life;
 mod mongodb_down;

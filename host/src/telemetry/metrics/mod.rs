@@ -348,6 +348,11 @@ macro_rules! kinds {
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$kind => $name,)+ }
             }
+
+            /// The one of that name.
+            pub fn from_name(name: &str) -> Option<Self> {
+                Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+            }
         }
 
         impl fmt::Display for $type {
