@@ -6,6 +6,7 @@
 
 mod bad_source;
 mod collections;
+mod control;
 mod dead_letters;
 mod dlq;
 mod entries;
