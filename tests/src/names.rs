@@ -21,7 +21,8 @@ impl TestNames {
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' })
             .collect();
-        let test = &test[test.len().saturating_sub(LONGEST)..];
+        // The name of a record begins with a letter or a digit.
+        let test = test[test.len().saturating_sub(LONGEST)..].trim_start_matches(['_', '-']);
         let counter = COUNTER.fetch_add(1, Ordering::Relaxed);
         Self { name: format!("{test}-{}-{counter}", std::process::id()) }
     }

@@ -206,7 +206,7 @@ impl Check<'_> {
             Some(DeadLetterConfig::Mongodb(mongodb)) => self.dead_letter_collection(&dead, pipeline, &mongodb),
             None => {}
         }
-        self.checkpoint(&at, pipeline);
+        self.checkpoint(at, pipeline);
         self.retry(&at.key("retry"), &pipeline.retry);
     }
 

@@ -125,7 +125,7 @@ impl Select {
 }
 
 enum Place {
-    File(FileLetters),
+    File(Box<FileLetters>),
     Redis(Box<RedisLetters>),
     Mongodb(Box<MongodbLetters>),
 }
@@ -149,7 +149,7 @@ impl Letters {
     /// The letters of a pipeline at the place that a configuration names; nothing is opened yet.
     pub fn new(config: &DeadLetterConfig, pipeline: &str, select: Select) -> Self {
         let place = match config {
-            DeadLetterConfig::File(file) => Place::File(FileLetters::new(file.path.clone(), pipeline)),
+            DeadLetterConfig::File(file) => Place::File(Box::new(FileLetters::new(file.path.clone(), pipeline))),
             DeadLetterConfig::Redis(redis) => Place::Redis(Box::new(RedisLetters::new(redis, pipeline))),
             DeadLetterConfig::Mongodb(mongodb) => Place::Mongodb(Box::new(MongodbLetters::new(mongodb, pipeline))),
         };

@@ -123,40 +123,31 @@ impl Order {
     }
 }
 
-/// The task that moves the frontier and writes the checkpoint.
-pub(super) struct Frontier {
-    pipeline: Arc<str>,
-    sinks: usize,
-    store: Option<Arc<Mutex<Store>>>,
-    generations: Option<Arc<StageChain>>,
-    retry: RetryPolicy,
-    status: PipelineStatus,
-    progress: watch::Sender<Progress>,
-    abort: CancellationToken,
+/// What the frontier knows of the batches on their way.
+#[derive(Default)]
+pub(super) struct Underway {
     order: Order,
     batch: u64,
-    /// Where everything before is safe.
-    positions: Positions,
     /// Newer than what is stored.
     unwritten: Option<Position>,
 }
 
-impl Frontier {
-    pub(super) fn new(
-        pipeline: Arc<str>,
-        sinks: usize,
-        store: Option<Arc<Mutex<Store>>>,
-        from: Positions,
-        generations: Option<Arc<StageChain>>,
-        retry: RetryPolicy,
-        status: PipelineStatus,
-        progress: watch::Sender<Progress>,
-        abort: CancellationToken,
-    ) -> Self {
-        let (order, batch, unwritten, positions) = (Order::default(), 0, None, from);
-        Self { pipeline, sinks, store, generations, retry, status, progress, abort, order, batch, positions, unwritten }
-    }
+/// The task that moves the frontier and writes the checkpoint.
+pub(super) struct Frontier {
+    pub(super) pipeline: Arc<str>,
+    pub(super) sinks: usize,
+    pub(super) store: Option<Arc<Mutex<Store>>>,
+    pub(super) generations: Option<Arc<StageChain>>,
+    pub(super) retry: RetryPolicy,
+    pub(super) status: PipelineStatus,
+    pub(super) progress: watch::Sender<Progress>,
+    pub(super) abort: CancellationToken,
+    /// Where everything before is safe.
+    pub(super) positions: Positions,
+    pub(super) underway: Underway,
+}
 
+impl Frontier {
     /// Runs until everybody who could tell it something is gone; then all that is safe is checkpointed. Between the writes it keeps
     /// the lease alive.
     pub(super) async fn run(mut self, mut events: mpsc::UnboundedReceiver<Event>) -> Result<(), Fault> {
@@ -180,7 +171,7 @@ impl Frontier {
                     Some(event) => self.take(event),
                     None => break,
                 },
-                _ = write_at.tick(), if self.unwritten.is_some() => {
+                _ = write_at.tick(), if self.underway.unwritten.is_some() => {
                     if self.write().await? {
                         backoff.reset();
                         renew_at.reset();
@@ -217,14 +208,14 @@ impl Frontier {
     fn take(&mut self, event: Event) {
         let ready = match event {
             Event::Sent(sent) => {
-                self.order.sent(sent, self.sinks);
-                self.order.ready()
+                self.underway.order.sent(sent, self.sinks);
+                self.underway.order.ready()
             }
-            Event::Safe { batch, sink } => self.order.safe(batch, sink),
+            Event::Safe { batch, sink } => self.underway.order.safe(batch, sink),
         };
         let metrics = self.status.metrics();
         for Sent { batch, partition, position, changes, newest, permit } in ready {
-            self.batch = batch;
+            self.underway.batch = batch;
             if changes > 0 {
                 metrics.lag.safe(newest);
             }
@@ -232,28 +223,28 @@ impl Frontier {
             self.status.frontier(batch, position.as_ref());
             if let Some(position) = position {
                 self.positions.set(&partition, position.clone());
-                self.unwritten = Some(position);
+                self.underway.unwritten = Some(position);
             }
             drop(permit);
         }
-        self.status.set_in_flight(self.order.waiting.len() as u64);
+        self.status.set_in_flight(self.underway.order.waiting.len() as u64);
     }
 
     /// Stores what is safe; false when that is to be tried again.
     async fn write(&mut self) -> Result<bool, Fault> {
-        let Some(position) = self.unwritten.clone() else { return Ok(true) };
+        let Some(position) = self.underway.unwritten.clone() else { return Ok(true) };
         let Some(store) = &self.store else {
             self.status.checkpointed(&position);
-            self.unwritten = None;
+            self.underway.unwritten = None;
             return Ok(true);
         };
         let generations = self.generations.as_ref().map(|chain| chain.current().generations()).unwrap_or_default();
-        let written = store.lock().await.store(&self.positions, self.batch, generations).await;
+        let written = store.lock().await.store(&self.positions, self.underway.batch, generations).await;
         let metrics = self.status.metrics();
         match written {
             Ok(()) => {
                 metrics.checkpoint_writes.inc();
-                self.unwritten = None;
+                self.underway.unwritten = None;
                 self.status.checkpoint_failed(None);
                 self.status.checkpointed(&position);
                 Ok(true)

@@ -173,7 +173,7 @@ impl Replay {
         }
         let wanted = wanted_sinks(kept);
         let known = |name: &&str| self.sinks.iter().any(|target| target.name == **name);
-        (!wanted.is_empty() && !wanted.iter().any(|name| known(name)))
+        (!wanted.is_empty() && !wanted.iter().any(known))
             .then(|| Outcome::Skipped(format!("the pipeline has no sink `{}` any more", wanted.join("`, `"))))
     }
 

@@ -197,17 +197,18 @@ impl Pipeline {
             place,
         });
         let generations = self.stages.as_ref().map(|(_, chain)| Arc::clone(chain));
-        let frontier = Frontier::new(
-            Arc::clone(&self.name),
-            sink_count,
+        let frontier = Frontier {
+            pipeline: Arc::clone(&self.name),
+            sinks: sink_count,
             store,
-            from.clone(),
             generations,
-            self.retry(),
-            self.status.clone(),
-            progress.clone(),
-            tokens.abort.clone(),
-        );
+            retry: self.retry(),
+            status: self.status.clone(),
+            progress: progress.clone(),
+            abort: tokens.abort.clone(),
+            positions: from.clone(),
+            underway: frontier::Underway::default(),
+        };
         parts.spawn(frontier.run(from_parts));
         parts.spawn(
             processor::Processor {

@@ -48,7 +48,7 @@ pub(super) struct Keeping {
 impl SinkTask {
     /// Runs until there are no more batches.
     pub(super) async fn run(mut self) -> Result<(), Fault> {
-        let ended = match self.keeping.take() {
+        match self.keeping.take() {
             Some(keeping) => {
                 let ended = self.run_keeping(keeping).await;
                 // Also after a failure: what holds the record for nothing only makes the next host wait.
@@ -56,8 +56,7 @@ impl SinkTask {
                 ended
             }
             None => self.run_plain().await,
-        };
-        ended
+        }
     }
 
     async fn run_plain(&mut self) -> Result<(), Fault> {

@@ -93,13 +93,6 @@ impl Fault {
         matches!(self, Self::PluginSwap | Self::PluginCrash)
     }
 
-    /// The error with which tidegate rightly ends by itself, for a supervisor to start it again.
-    #[must_use]
-    pub fn ends_host_with(self) -> Option<&'static str> {
-        // The checkpoint cannot be written.
-        (self == Self::DiskFull).then_some("TG0602")
-    }
-
     /// Whether it lasts a minute: then a long run has few of it.
     #[must_use]
     pub fn is_slow(self) -> bool {

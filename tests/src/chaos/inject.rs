@@ -6,6 +6,7 @@ use rand::RngExt as _;
 
 use super::fault::Fault;
 use super::run::Run;
+use super::scenario::Mode;
 use super::world::{PLUGIN, STREAM};
 use crate::guests::{Deed, Guest, Role};
 use crate::{Network, Proxy, Signal, eventually};
@@ -30,7 +31,12 @@ impl Run<'_> {
             }
             Fault::Takeover => self.take_over().await,
             Fault::DiskFull => {
+                let before = self.events("checkpoint_failed");
                 self.host.limit_files(Some(0));
+                // Nothing else is written to the disk that stores the position in the sink.
+                if self.scenario.mode == Mode::AtLeastOnce {
+                    self.wait_events("checkpoint_failed", before + 1).await;
+                }
                 self.hold().await;
                 self.host.limit_files(None);
             }
