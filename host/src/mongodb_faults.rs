@@ -280,6 +280,8 @@ pub(crate) struct Complaint {
     pub(crate) code: i32,
     /// The server's words, and its name of the code.
     pub(crate) told: String,
+    /// The statement it is about, where the server says so.
+    pub(crate) index: Option<usize>,
 }
 
 /// All that a reply to `insert`, `update`, `delete` or `commitTransaction` complains of, in the order of the documents; none: all is
@@ -291,7 +293,7 @@ pub(crate) fn reply_troubles(reply: &Document) -> Vec<Complaint> {
     let mut complaints = Vec::new();
     if number(reply, "ok") == Some(0) {
         let (code, told) = words(reply);
-        complaints.push(Complaint { trouble: of_command(code, &told), code, told });
+        complaints.push(Complaint { trouble: of_command(code, &told), code, told, index: None });
     }
     for error in reply.get_array("writeErrors").into_iter().flatten().filter_map(Bson::as_document) {
         let (code, told) = words(error);
@@ -300,11 +302,11 @@ pub(crate) fn reply_troubles(reply: &Document) -> Vec<Complaint> {
             Ok(pattern) => pattern.len() == 1 && pattern.contains_key("_id"),
             Err(_) => is_on_id(&told),
         };
-        complaints.push(Complaint { trouble: of_document(code, index, on_id), code, told });
+        complaints.push(Complaint { trouble: of_document(code, index, on_id), code, told, index });
     }
     if let Ok(error) = reply.get_document("writeConcernError") {
         let (code, told) = words(error);
-        complaints.push(Complaint { trouble: of_write_concern(code), code, told });
+        complaints.push(Complaint { trouble: of_write_concern(code), code, told, index: None });
     }
     if labelled {
         complaints.iter_mut().for_each(|complaint| complaint.trouble = Trouble::Transient);

@@ -113,6 +113,7 @@ fn replies_are_told_apart() {
         trouble: expected[2],
         code: 121,
         told: "Document failed validation (121 DocumentValidationFailure)".to_owned(),
+        index: Some(4),
     };
     assert_eq!(reply_troubles(&reply)[2], validation);
     assert_eq!(

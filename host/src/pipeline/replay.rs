@@ -79,13 +79,20 @@ struct Target {
     open: bool,
 }
 
-/// The sink that a replay writes to.
-///
-/// The one place where a sink is told that what comes is old: a sink that keeps the newest state of a document must not
-/// take it back to the state of a letter, and a sink that keeps the position must not move it.
-fn replay_sink(config: &SinkConfig, pipeline: &str, name: &str) -> AnySink {
-    // Never claimed, so it neither takes the pipeline's positions from the host nor skips what is older than they are.
-    AnySink::new(config, pipeline, name)
+/// The sink that a replay writes to: told that what comes is old, unless the operator wants it all the same. It is never claimed,
+/// so it neither takes the pipeline's positions from the host nor skips what is older than they are.
+fn replay_sink(config: &SinkConfig, pipeline: &str, name: &str, overwrite: bool) -> AnySink {
+    let sink = AnySink::new(config, pipeline, name);
+    if overwrite { sink } else { sink.late() }
+}
+
+/// What the operator wants of a replay.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wishes {
+    /// Letters are replayed even when they were before.
+    pub again: bool,
+    /// Documents of a mirror are taken back to what they were in the letter.
+    pub overwrite: bool,
 }
 
 impl Replay {
@@ -93,7 +100,7 @@ impl Replay {
     ///
     /// # Errors
     /// When the thread for the plugins cannot be started.
-    pub fn new(name: &str, config: &PipelineConfig, plugins: &PluginHost, again: bool) -> Result<Self, Fault> {
+    pub fn new(name: &str, config: &PipelineConfig, plugins: &PluginHost, wishes: Wishes) -> Result<Self, Fault> {
         let lane = match plugins.chain(name) {
             Some(chain) if !config.stages.is_empty() => {
                 Some((Lane::start(name, 0, plugins.engine(), Metrics::new())?, chain))
@@ -103,9 +110,13 @@ impl Replay {
         let sinks = config
             .sinks
             .iter()
-            .map(|(target, sink)| Target { name: target.clone(), sink: replay_sink(sink, name, target), open: false })
+            .map(|(target, sink)| Target {
+                name: target.clone(),
+                sink: replay_sink(sink, name, target, wishes.overwrite),
+                open: false,
+            })
             .collect();
-        Ok(Self { lane, sinks, again, blocked: HashSet::new(), summary: Summary::default() })
+        Ok(Self { lane, sinks, again: wishes.again, blocked: HashSet::new(), summary: Summary::default() })
     }
 
     /// How many letters became what so far.

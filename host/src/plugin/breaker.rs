@@ -70,9 +70,15 @@ impl Breaker {
         state.open && state.generation == generation
     }
 
-    /// The plugin did its work on a change.
+    /// The plugin did its work on a change. What pauses the pipeline stays open until the operator or another generation closes it,
+    /// whatever another lane was about to end well.
     pub(super) fn worked(&self, generation: u64) -> Turn {
-        if self.lock().generation == generation { self.close() } else { Turn::None }
+        let mut state = self.lock();
+        if state.generation != generation || (state.open && self.config.action == BreakerAction::Pause) {
+            return Turn::None;
+        }
+        state.failed = 0;
+        if std::mem::take(&mut state.open) { Turn::Closed } else { Turn::None }
     }
 
     /// The plugin failed on a change that stood alone.
@@ -95,15 +101,15 @@ mod tests {
     use super::{Breaker, Turn};
     use crate::config::{BreakerAction, BreakerConfig};
 
-    fn breaker(after: u32) -> Breaker {
-        let breaker = Breaker::new(BreakerConfig { after, action: BreakerAction::Pause });
+    fn breaker(after: u32, action: BreakerAction) -> Breaker {
+        let breaker = Breaker::new(BreakerConfig { after, action });
         assert_eq!(breaker.begin(1), Turn::None);
         breaker
     }
 
     #[test]
     fn it_trips_after_so_many_in_a_row_and_closes_with_the_first_success() {
-        let breaker = breaker(3);
+        let breaker = breaker(3, BreakerAction::DeadLetter);
         for _ in 0..4 {
             assert_eq!([breaker.failed(1), breaker.failed(1), breaker.worked(1)], [Turn::None; 3]);
         }
@@ -119,8 +125,17 @@ mod tests {
     }
 
     #[test]
+    fn what_pauses_is_closed_by_the_operator_alone() {
+        let breaker = breaker(2, BreakerAction::Pause);
+        assert_eq!([breaker.failed(1), breaker.worked(1), breaker.failed(1)], [Turn::None; 3]);
+        assert_eq!([breaker.failed(1), breaker.worked(1)], [Turn::Opened(2), Turn::None]);
+        assert!(breaker.is_open(1));
+        assert_eq!([breaker.close(), breaker.failed(1)], [Turn::Closed, Turn::None]);
+    }
+
+    #[test]
     fn each_generation_begins_with_a_closed_breaker() {
-        let breaker = breaker(2);
+        let breaker = breaker(2, BreakerAction::Pause);
         assert_eq!([breaker.failed(1), breaker.failed(1)], [Turn::None, Turn::Opened(2)]);
         assert_eq!([breaker.begin(2), breaker.begin(2)], [Turn::Closed, Turn::None]);
         assert!(!breaker.is_open(2));

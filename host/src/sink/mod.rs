@@ -259,6 +259,14 @@ macro_rules! keeper {
 }
 
 impl AnySink {
+    /// For changes of long ago, which must not take the newest state of a document back; a log of changes takes them all.
+    pub fn late(self) -> Self {
+        match self {
+            Self::Mongodb(sink) => Self::Mongodb(Box::new(sink.late())),
+            log => log,
+        }
+    }
+
     /// In the place of a sink, for a dry run.
     pub fn dry(name: &str) -> Self {
         Self::Dry(lines::DrySink::new(name))

@@ -241,7 +241,7 @@ impl Source for FileSource {
                     Fault::fatal(
                         Code::CheckpointUnreadable,
                         format!(
-                            "the stored position is none of a file such as {}; remove the checkpoint",
+                            "the stored position is none of a file such as {}; `tidegate checkpoint reset` gives it up",
                             self.path.display()
                         ),
                     )
@@ -253,7 +253,7 @@ impl Source for FileSource {
                         Code::CheckpointUnreadable,
                         format!(
                             "the file {} is not the one the checkpoint was made for: it begins differently, or is shorter than \
-                             what was read; remove the checkpoint of this pipeline to read it from its beginning",
+                             what was read; `tidegate checkpoint reset` reads it from its beginning",
                             self.path.display()
                         ),
                     ));

@@ -9,7 +9,7 @@ use tidegate_tests::guests::{Deed, Guest, MARKER, Role};
 use tidegate_tests::servers::{Mongo, MongoOptions, Redis, RedisOptions};
 use tidegate_tests::{Cli, Host, HostOptions, eventually, program};
 
-use crate::scene::{PATIENCE, Scene, numbers, without_doubles};
+use crate::scene::{PATIENCE, Scene, all, numbers, without_doubles};
 
 /// A pipeline of one plugin, `guest`, which this test makes and replaces.
 struct Bench {
@@ -232,6 +232,40 @@ async fn what_one_sink_refused_is_replayed_into_that_one_alone() {
     assert_eq!(host.stop().await, Some(0));
     assert_eq!(numbers(&bench.scene.entries("b").await), [0, 1, 2]);
     assert_eq!(numbers(&bench.scene.entries("a").await), [0, 1, 2], "which had them already");
+}
+
+/// A letter is old: a mirror that has got further since is not taken back, unless one wants that.
+#[tokio::test]
+async fn a_mirror_is_not_taken_back_to_the_state_of_a_letter() {
+    let mut bench = Bench::new("").await;
+    let (uri, copy) = (&bench.scene.mongodb_uri, format!("{}-c", bench.scene.names.database()));
+    bench.sinks = format!(r#"{{ out: {{ mongodb: {{ uri: "{uri}", database: "{copy}" }} }} }}"#);
+    let copies = bench.scene.database.client().database(&copy).collection::<Document>("things");
+    let things = bench.scene.collection("things");
+    let mut host = bench.host().await;
+    // Both are rejected first; then one is mended at the source, and one only stands there as it was.
+    things.insert_many([bad(1, 1), bad(2, 2)]).await.unwrap();
+    let letters = bench.wait_letters(2).await;
+    assert_eq!(letters.len(), 2, "{letters:?}");
+    things.replace_one(doc! { "_id": 1 }, doc! { "_id": 1, "n": 3 }).await.unwrap();
+    eventually(PATIENCE, "the mended one", async || {
+        let found = copies.count_documents(doc! { "n": 3 }).await.unwrap();
+        if found == 1 { Ok(()) } else { Err(found) }
+    })
+    .await;
+    bench.install(&mended());
+    let (code, told) = bench.dlq("replay", &["--all", "--yes"]).await;
+    assert!(code == Some(1) && told.ends_with("replayed 1, failed again 1, held back 0, skipped 0\n"), "{told}");
+    assert!(told.contains("which may be newer; --overwrite replaces it"), "{told}");
+    let state = async || all(&copies).await.iter().map(|copy| copy.get_i32("n").unwrap()).collect::<Vec<_>>();
+    assert_eq!(state().await, [3, 2]);
+    // What is there already as the letter has it is no trouble, as after a replay that was killed before its mark.
+    let (_, told) = bench.dlq("replay", &["--document", "2", "--again", "--yes"]).await;
+    assert_eq!(told, "replayed 1, failed again 0, held back 0, skipped 0\n");
+    let (code, told) = bench.dlq("replay", &["--all", "--overwrite", "--yes"]).await;
+    assert_eq!((code, &*told), (Some(0), "replayed 1, failed again 0, held back 0, skipped 1\n"));
+    assert_eq!(state().await, [1, 2]);
+    assert_eq!(host.stop().await, Some(0));
 }
 
 #[tokio::test]

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use mongodb::Collection;
 use mongodb::bson::{Document, doc};
 use redis::AsyncCommands as _;
 use tidegate_tests::servers::{Mongo, MongoOptions, Redis, RedisOptions};
 use tidegate_tests::{Host, HostOptions, Signal, eventually};
 
-use crate::scene::{Flood, PATIENCE, Scene, assert_exactly, config, numbered};
+use crate::scene::{Flood, PATIENCE, Scene, all, assert_exactly, config, numbered};
 
 /// A pipeline `main` into one stream, with the position in Redis.
 fn into_redis(scene: &Scene) -> String {
@@ -36,15 +35,6 @@ async fn journal(scene: &Scene) -> Vec<i32> {
     let client = scene.database.client();
     let entries = client.database(&copy(scene)).collection::<Document>("things");
     all(&entries).await.iter().map(|entry| entry.get_document("doc").unwrap().get_i32("n").unwrap()).collect()
-}
-
-async fn all(collection: &Collection<Document>) -> Vec<Document> {
-    let mut found = collection.find(doc! {}).sort(doc! { "_id": 1 }).await.unwrap();
-    let mut documents = Vec::new();
-    while found.advance().await.unwrap() {
-        documents.push(found.deserialize_current().unwrap());
-    }
-    documents
 }
 
 #[tokio::test]

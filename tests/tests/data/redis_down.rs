@@ -149,3 +149,36 @@ async fn down_at_the_end_makes_the_drain_run_out_of_time() {
     assert_eq!(host.stop().await, Some(0));
     assert_exactly(&without_doubles(&scene.entries("out").await), 100);
 }
+
+/// An hour is only more of the same: what waits is bounded in bytes, whatever is written meanwhile.
+#[tokio::test]
+async fn memory_is_bounded_while_it_is_away() {
+    const COUNT: i32 = 60_000;
+    const BATCH: f64 = 262_144.0;
+    let mut redis = lasting_redis().await;
+    let scene = scene_with(&redis).await;
+    let pipeline = scene.plain().replacen("{ source", "{ batch: { max_bytes: 256KiB }, source", 1);
+    let mut host = scene.ready_host(&[pipeline]).await;
+    scene.collection("things").insert_many(numbered(0..1000)).await.unwrap();
+    scene.wait_last("out", 999).await;
+    redis.stop().await;
+    scene.collection("things").insert_many(numbered(1000..2000)).await.unwrap();
+    wait_not_ready(&mut host, "sink out", "TG0401").await;
+    let before = host.metric("process_resident_memory_bytes", &[]).await.unwrap();
+    // Sixty times what may be in flight.
+    for from in (2000..COUNT).step_by(1000) {
+        let documents = numbered(from..from + 1000).into_iter().map(|mut document| {
+            document.insert("more", "x".repeat(1300));
+            document
+        });
+        scene.collection("things").insert_many(documents).await.unwrap();
+    }
+    let in_flight = host.metric("tidegate_inflight_bytes", &[]).await.unwrap();
+    assert!((BATCH..BATCH * 8.0).contains(&in_flight), "{in_flight} bytes in flight");
+    let grown = host.metric("process_resident_memory_bytes", &[]).await.unwrap() - before;
+    assert!(grown < 24e6, "{grown} bytes more than before, of {} that were written", COUNT * 1600);
+    redis.restart().await;
+    scene.wait_last("out", COUNT - 1).await;
+    assert_eq!(host.stop().await, Some(0));
+    assert_exactly(&scene.entries("out").await, COUNT);
+}

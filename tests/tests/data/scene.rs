@@ -369,3 +369,13 @@ pub(crate) async fn wait_not_ready(host: &mut Host, part: &str, code: &str) -> S
     })
     .await
 }
+
+/// All documents of a collection, by `_id`.
+pub(crate) async fn all(collection: &Collection<Document>) -> Vec<Document> {
+    let mut found = collection.find(doc! {}).sort(doc! { "_id": 1 }).await.unwrap();
+    let mut documents = Vec::new();
+    while found.advance().await.unwrap() {
+        documents.push(found.deserialize_current().unwrap());
+    }
+    documents
+}

@@ -18,6 +18,7 @@ use crate::{
     dead_letter::Select,
     error::{Code, Fault},
     format::time::now_millis,
+    pipeline::replay::Wishes,
     telemetry::metrics::DeadLetterKind,
 };
 
@@ -52,6 +53,9 @@ pub(super) enum DlqCommand {
         /// Replay those that were replayed before too.
         #[arg(long)]
         again: bool,
+        /// Take documents back to what they were in the letter, where a sink mirrors documents and has another state
+        #[arg(long)]
+        overwrite: bool,
     },
     /// Give letters up for good.
     Drop {
@@ -72,7 +76,7 @@ pub(super) struct PlaceArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct FilterArgs {
-    /// Only of this kind: rejected, failed, trap, timeout, memory, result, output, unreadable, refused. May be given again.
+    /// Only of this kind: rejected, failed, trap, timeout, memory, result, output, breaker, unreadable, refused. May be given again.
     #[arg(long, value_name = "KIND", value_parser = kind)]
     kind: Vec<DeadLetterKind>,
     /// Only of this stage: stages[0], sinks.NAME, source. May be given again.
@@ -209,7 +213,9 @@ pub(super) fn dlq(command: DlqCommand) -> u8 {
                 show::list(Place::load(place)?, filter.select(Vec::new()), limit, json).await
             }
             DlqCommand::Show { place, id } => show::show(Place::load(place)?, id).await,
-            DlqCommand::Replay { place, choice, again } => work::replay(Place::load(place)?, choice, again).await,
+            DlqCommand::Replay { place, choice, again, overwrite } => {
+                work::replay(Place::load(place)?, choice, Wishes { again, overwrite }).await
+            }
             DlqCommand::Drop { place, choice } => work::drop_letters(Place::load(place)?, choice).await,
         }
     });

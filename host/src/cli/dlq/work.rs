@@ -9,7 +9,7 @@ use crate::{
     dead_letter::{Letters, Select},
     error::{Code, Fault},
     host,
-    pipeline::replay::{Outcome, Replay},
+    pipeline::replay::{Outcome, Replay, Wishes},
     state::StateDir,
     status::Status,
     telemetry::{log, metrics::Metrics},
@@ -18,7 +18,7 @@ use crate::{
 /// Letters removed at once.
 const TOGETHER: usize = 100;
 
-pub(super) async fn replay(place: Place, choice: ChoiceArgs, again: bool) -> Result<u8, u8> {
+pub(super) async fn replay(place: Place, choice: ChoiceArgs, wishes: Wishes) -> Result<u8, u8> {
     let (select, yes) = chosen(choice)?;
     // A terminal may be the reader of a sink: then what is said to people goes to the other stream.
     let Place { config, pipeline, dead_letter } = &place;
@@ -44,7 +44,7 @@ pub(super) async fn replay(place: Place, choice: ChoiceArgs, again: bool) -> Res
         faults.iter().for_each(complain);
         exit::CONFIGURATION
     })?;
-    let mut replay = Replay::new(pipeline, pipeline_config, &plugins, again).map_err(|fault| failed(&fault))?;
+    let mut replay = Replay::new(pipeline, pipeline_config, &plugins, wishes).map_err(|fault| failed(&fault))?;
     let mut letters = Letters::new(dead_letter, pipeline, select);
     let ended = replay
         .run(&mut letters, &mut |kept, outcome| {

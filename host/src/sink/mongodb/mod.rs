@@ -7,13 +7,14 @@
 mod keep;
 mod statements;
 
-use bson::{Document, doc};
+use bson::{Document, RawDocumentBuf, doc};
 use mongodb::{Client, ClientSession};
 
 use self::statements::{Command, Statements, Unfit};
 use crate::{
+    batch::Delivery,
     checkpoint::{Holder, mongodb::MongoRecord},
-    config::MongodbSinkConfig,
+    config::{MongodbSinkConfig, WriteMode},
     error::{Code, Fault},
     mongodb::MongoConnector,
     mongodb_faults::{Complaint, Trouble, reply_troubles, write_trouble},
@@ -23,6 +24,8 @@ use crate::{
     },
 };
 
+/// The server's code for a document that is there already.
+const DUPLICATE_KEY: i32 = 11000;
 /// Changes in one write.
 const CHUNK: usize = 1000;
 /// Bytes in one write; one change alone may be bigger.
@@ -36,6 +39,8 @@ pub struct MongodbSink {
     ledger: Option<Ledger>,
     me: Option<Holder>,
     session: Option<ClientSession>,
+    /// What comes is older than what the target may have; see [`MongodbSink::late`].
+    late: bool,
 }
 
 /// Why a part of a batch was not written.
@@ -46,6 +51,14 @@ enum Failure {
     Guilty(usize, String),
     /// Some delivery is, the server does not say which.
     Unknown(String),
+}
+
+/// What the target has in the place of a late change.
+enum Late {
+    /// The same document: an earlier try wrote it.
+    Same,
+    /// Another state of it.
+    Other,
 }
 
 impl From<Fault> for Failure {
@@ -70,7 +83,14 @@ impl MongodbSink {
             ledger: None,
             me: None,
             session: None,
+            late: false,
         }
+    }
+
+    /// For changes of long ago: a mirror takes the documents that it lacks, and refuses to take those that it has back to what
+    /// they were.
+    pub fn late(self) -> Self {
+        Self { late: true, ..self }
     }
 
     /// Writes the pending deliveries part by part. What is guilty is refused, and with `stop_at_refusal` the rest waits until the next
@@ -90,7 +110,7 @@ impl MongodbSink {
             if part.is_empty() && !keeping {
                 return Ok(Wrote::All);
             }
-            let statements = match Statements::new(&self.config, part) {
+            let statements = match Statements::new(&self.config, self.late, part) {
                 Ok(statements) => statements,
                 Err(unfit) => {
                     for Unfit { delivery, reason } in unfit {
@@ -121,7 +141,14 @@ impl MongodbSink {
                 }
                 Err(Failure::Fault(fault)) => return Err(fault),
                 Err(Failure::Guilty(delivery, reason)) => {
-                    writes.refuse(delivery, reason);
+                    match self.late_trouble(writes.get(delivery)).await? {
+                        Some(Late::Same) => writes.confirm(delivery),
+                        Some(Late::Other) => writes.refuse(
+                            delivery,
+                            "the target has the document in another state, which may be newer; --overwrite replaces it",
+                        ),
+                        None => writes.refuse(delivery, reason),
+                    }
                     if keeping {
                         return Ok(Wrote::Refused);
                     }
@@ -147,6 +174,24 @@ impl MongodbSink {
                 },
             }
         }
+    }
+
+    /// What the target has in the place of a late change that it refused; none: nothing, or it does not matter.
+    async fn late_trouble(&mut self, delivery: Option<&Delivery<'_>>) -> Result<Option<Late>, Fault> {
+        let Some(delivery) = delivery.filter(|_| self.late && self.config.mode == WriteMode::Replace) else {
+            return Ok(None);
+        };
+        let Some(key) = &delivery.change.key else { return Ok(None) };
+        let (database, collection) = statements::target(&self.config, delivery);
+        let client = self.connector.client().await?;
+        let collection = client.database(database).collection::<RawDocumentBuf>(collection);
+        let key = Document::try_from(key.as_raw())
+            .map_err(|cause| Fault::fatal(Code::Internal, format!("a key that was read cannot be read: {cause}")))?;
+        let found = self.connector.answer(collection.find_one(key).into_future()).await?;
+        let same = |found: &RawDocumentBuf| {
+            delivery.change.document.as_ref().is_some_and(|document| document.as_bytes() == found.as_bytes())
+        };
+        Ok(found.map(|found| if same(&found) { Late::Same } else { Late::Other }))
     }
 
     /// Writes without a transaction: each write of a document stands for itself, so what was written before a failure may be
@@ -186,7 +231,12 @@ impl MongodbSink {
     /// Looks at every part of a reply.
     fn look(&self, reply: &Document, command: &Command) -> Result<(), Failure> {
         let hosts = self.connector.hosts();
-        let Some(Complaint { trouble, told, code }) = reply_troubles(reply).into_iter().next() else { return Ok(()) };
+        let Some(complaint) = reply_troubles(reply).into_iter().next() else { return Ok(()) };
+        let Complaint { mut trouble, told, code, index } = complaint;
+        if self.late && code == DUPLICATE_KEY {
+            // No other upsert met this one: the document was there.
+            trouble = Trouble::Change { index };
+        }
         Err(match trouble {
             // Also two hosts, or the host and another writer, that made the same new document at once: the next try finds it.
             Trouble::Transient => {

@@ -75,8 +75,12 @@ pub(super) fn target<'a>(config: &'a MongodbSinkConfig, delivery: &Delivery<'a>)
 
 impl Statements {
     /// The commands for these deliveries. Of several changes of one document only the last is written: the others would be
-    /// overwritten before anybody could see them.
-    pub(super) fn new(config: &MongodbSinkConfig, pending: &[(usize, Delivery<'_>)]) -> Result<Self, Vec<Unfit>> {
+    /// overwritten before anybody could see them. What is late replaces and deletes nothing.
+    pub(super) fn new(
+        config: &MongodbSinkConfig,
+        late: bool,
+        pending: &[(usize, Delivery<'_>)],
+    ) -> Result<Self, Vec<Unfit>> {
         let mut unfit = Vec::new();
         let mut statements = Self::default();
         let mut last: HashMap<(&str, &str, &[u8]), usize> = HashMap::new();
@@ -103,7 +107,7 @@ impl Statements {
                     if key.is_some_and(|key| last.get(&(database, collection, key.as_bytes())) != Some(index)) {
                         continue;
                     }
-                    replacement(delivery)
+                    replacement(delivery, late)
                 }
             };
             match item {
@@ -142,7 +146,7 @@ impl Command {
 }
 
 /// What makes the target's document the same as the source's; none for an update whose document is gone: the delete follows.
-fn replacement(delivery: &Delivery<'_>) -> Result<Option<(Kind, RawDocumentBuf)>, String> {
+fn replacement(delivery: &Delivery<'_>, late: bool) -> Result<Option<(Kind, RawDocumentBuf)>, String> {
     let change = delivery.change;
     let Some(key) = &change.key else {
         return Err(
@@ -152,10 +156,14 @@ fn replacement(delivery: &Delivery<'_>) -> Result<Option<(Kind, RawDocumentBuf)>
     let mut item = RawDocumentBuf::new();
     item.append(cstr!("q"), RawBsonRef::Document(key.as_raw()));
     match (&change.document, change.operation) {
+        (_, Operation::Delete) if late => {
+            Err("it is a delete of long ago, and the document may be there again; --overwrite deletes it".to_owned())
+        }
         (_, Operation::Delete) => {
             item.append(cstr!("limit"), 1_i32);
             Ok(Some((Kind::Delete, item)))
         }
+        (Some(document), _) if late => Ok(Some((Kind::Insert, document.as_raw().to_owned()))),
         (Some(document), _) => {
             item.append(cstr!("u"), RawBsonRef::Document(document.as_raw()));
             item.append(cstr!("upsert"), true);

@@ -72,8 +72,8 @@ pub(super) fn fault(error: &Error, phase: Phase, place: &Place) -> Fault {
                 Code::MongoPositionLost,
                 format!(
                     "the change stream of {watched} at {hosts} cannot go on where it stopped: {told}; changes may be missing. \
-                     Remove the checkpoint of this pipeline to begin with the changes from now on, and bring the targets in \
-                     line by other means; a bigger oplog keeps history longer"
+                     `tidegate checkpoint reset` begins with the changes from now on; bring the targets in line by other means then. \
+                     A bigger oplog keeps history longer"
                 ),
             );
         }

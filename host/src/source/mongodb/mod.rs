@@ -266,8 +266,8 @@ impl Source for MongodbSource {
             Some(position) => Some(token_of(position).map(str::to_owned).ok_or_else(|| {
                 Fault::fatal(
                     Code::CheckpointUnreadable,
-                    "the stored position is none of a MongoDB change stream; remove the checkpoint of this pipeline to begin \
-                     with the changes from now on",
+                    "the stored position is none of a MongoDB change stream; `tidegate checkpoint reset` begins with the \
+                     changes from now on",
                 )
             })?),
         };

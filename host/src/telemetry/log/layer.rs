@@ -25,7 +25,7 @@ pub(super) struct Line<'a> {
 }
 
 /// What a line of a library has as its `event`, since libraries know nothing of our events.
-const OF_A_LIBRARY: &str = "library";
+pub(super) const OF_A_LIBRARY: &str = "library";
 
 /// Writes each event as one line to `write`.
 pub(super) struct LineLayer<W> {

@@ -117,3 +117,37 @@ fn a_pretty_line_is_short_and_cannot_be_forged() {
     let coloured = lines(LogFormat::Pretty, LogLevel::Info, None, true, act).remove(0);
     assert!(coloured.contains("\x1b[33m WARN\x1b[0m") && !coloured.contains("\x1b[31m"), "{coloured:?}");
 }
+
+/// Machines look for events by name: none is without a line in the documentation, and none is there that does not exist.
+#[test]
+fn every_event_is_documented() {
+    fn names_in(folder: &std::path::Path, names: &mut std::collections::BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                names_in(&path, names);
+            } else if !path.ends_with("log/tests.rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+                // Also of `event = if ... { "one" } else { "another" }`.
+                let values = code.filter_map(|line| line.split_once("event = ")).flat_map(|(_, rest)| {
+                    let end = rest.find("\",").map_or(rest, |end| rest.split_at(end + 1).0);
+                    end.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()
+                });
+                names.extend(values);
+            }
+        }
+    }
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut used = std::collections::BTreeSet::new();
+    names_in(&root.join("src"), &mut used);
+    used.insert(super::layer::OF_A_LIBRARY.to_owned());
+    let docs = std::fs::read_to_string(root.join("../docs/operations.md")).unwrap();
+    let table = docs.split("### Events").nth(1).unwrap().split("\n## ").next().unwrap();
+    let documented: std::collections::BTreeSet<String> =
+        table.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split('`').next()?.to_owned())).collect();
+    let lacking: Vec<_> = used.difference(&documented).collect();
+    assert!(lacking.is_empty(), "docs/operations.md does not name {lacking:?}");
+    let gone: Vec<_> = documented.difference(&used).collect();
+    assert!(gone.is_empty(), "docs/operations.md names {gone:?}, which nothing logs");
+}
