@@ -10,10 +10,12 @@ mod breaker;
 pub mod component;
 mod context;
 pub mod engine;
+pub(crate) mod expect;
 pub mod instance;
 pub mod limits;
 pub mod registry;
 pub mod stage;
+pub(crate) mod trial;
 mod watch;
 pub mod when;
 
