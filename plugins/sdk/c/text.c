@@ -89,16 +89,18 @@ static bool unprintable(uint32_t c) {
     return false;
 }
 
-const char *tg_quoted(tg_text text) {
-    char *out = tg_alloc(40 * 12 + 6), *to = out;
+/* At most so many characters. */
+static const char *quoted(tg_text text, size_t most) {
+    /* A byte becomes six at worst, as in \u{1f}, and a longer character no more than that for each of its bytes. */
+    char *out = tg_alloc((text.size < most * 4 ? text.size : most * 4) * 6 + 6), *to = out;
     size_t at = 0;
     *to++ = '"';
-    for (int count = 0; at < text.size && count < 40; count++) {
+    for (size_t count = 0; at < text.size && count < most; count++) {
         const uint8_t *bytes = (const uint8_t *)text.data + at;
         size_t length = tg_utf8_length(bytes, text.size - at);
-        uint32_t c = length == 1 ? bytes[0] : length == 2 ? bytes[0] & 0x1fu : length == 3 ? bytes[0] & 0x0fu : bytes[0] & 0x07u;
+        uint32_t c = length < 2 ? bytes[0] : bytes[0] & (0x7fu >> length);
         for (size_t more = 1; more < length; more++) c = c << 6 | (bytes[more] & 0x3fu);
-        if (!length) c = 0xfffd, length = 1;
+        if (!length) c = '?', length = 1;
         at += length;
         const char *escape = c == '"' ? "\\\"" : c == '\\' ? "\\\\" : c == '\n' ? "\\n" : c == '\r' ? "\\r" : c == '\t' ? "\\t" : c == 0 ? "\\0" : NULL;
         if (!escape && unprintable(c)) escape = tg_format("\\u{%x}", (unsigned)c);
@@ -109,6 +111,14 @@ const char *tg_quoted(tg_text text) {
     if (at < text.size) *to++ = '.', *to++ = '.', *to++ = '.';
     *to = 0;
     return out;
+}
+
+const char *tg_quoted(tg_text text) {
+    return quoted(text, 40);
+}
+
+const char *tg_quoted_whole(tg_text text) {
+    return quoted(text, SIZE_MAX / 8);
 }
 
 typedef struct sink {

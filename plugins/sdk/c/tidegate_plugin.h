@@ -46,6 +46,7 @@ tg_text tg_text_of(const char *text);
 char *tg_copy(tg_text text);
 /* As it reads inside quotes, with what cannot be printed escaped, and cut after 40 characters: messages end up in logs. */
 const char *tg_quoted(tg_text text);
+const char *tg_quoted_whole(tg_text text);
 
 /* As sprintf, into the arena of the batch: d i u x c s f g %, with width, precision and the lengths hh h l ll z j.
  * %g writes the shortest digits that are the same double when read. */
