@@ -128,7 +128,11 @@ bool tg_decode(tg_iter *fields) {
         value->timestamp.time = u32(raw.data + 4);
         break;
     case TG_REGEX:
-        if (!tg_is_utf8(raw.data, raw.size)) error = "text that is no UTF-8";
+        /* The pattern, then the options: value_size found the zero byte of both. */
+        for (size_t size; !error && at < raw.size; at += error ? 0 : size + 1) {
+            size = (size_t)zero_in(raw.data + at, raw.size - at);
+            if (!tg_is_utf8(raw.data + at, size)) error = "text that is no UTF-8";
+        }
         break;
     case TG_DB_POINTER: error = read_text(raw, 0, &(tg_text){0}, &at); break;
     case TG_CODE_WITH_SCOPE: error = read_text(raw, 4, &(tg_text){0}, &at); break;
