@@ -18,6 +18,15 @@ func rawCount(name unsafe.Pointer, size uint32, add uint64)
 //go:wasmimport tidegate:plugin/metrics@0.1.0 gauge
 func rawGauge(name unsafe.Pointer, size uint32, value float64)
 
+// The stub of WASI puts lines of the standard output together here; it has no memory of its own.
+//
+//go:wasmimport wasi_snapshot_preview1 tidegate_line_buffer
+func rawLineBuffer(at unsafe.Pointer, size uint32)
+
+var line [4096]byte
+
+func init() { rawLineBuffer(unsafe.Pointer(&line), uint32(len(line))) }
+
 func hostLog(level int, message string) {
 	message = validUTF8(message)
 	rawLog(uint32(level), unsafe.Pointer(unsafe.StringData(message)), uint32(len(message)))

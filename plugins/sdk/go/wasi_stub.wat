@@ -44,23 +44,100 @@
         (br $next)))
     (i32.const 0))
 
-  ;; Each piece of text is a line of the log, without its line end: of level error for the standard error, else info.
+  ;; What is written comes in pieces, and goes to the log line by line: of level error from the standard error, else info. The
+  ;; line is put together in a buffer that the SDK gives, with a question mark for what is no UTF-8, which the log refuses.
+  (global $line (mut i32) (i32.const 0))
+  (global $room (mut i32) (i32.const 0))
+  (global $length (mut i32) (i32.const 0))
+  (global $level (mut i32) (i32.const 2))
+  ;; Of a character that takes several bytes: where it begins in the line, how many of its bytes are still to come, and
+  ;; between which two the next one has to be.
+  (global $begun (mut i32) (i32.const 0))
+  (global $missing (mut i32) (i32.const 0))
+  (global $lowest (mut i32) (i32.const 0))
+  (global $highest (mut i32) (i32.const 0))
+
+  (func (export "tidegate_line_buffer") (param $at i32) (param $size i32)
+    (global.set $line (local.get $at))
+    (global.set $room (local.get $size)))
+
+  (func $put (param $byte i32)
+    (i32.store8 (i32.add (global.get $line) (global.get $length)) (local.get $byte))
+    (global.set $length (i32.add (global.get $length) (i32.const 1))))
+
+  (func $flush
+    (if (global.get $missing)
+      (then
+        (global.set $missing (i32.const 0))
+        (global.set $length (global.get $begun))
+        (call $put (i32.const 63))))
+    (if (global.get $length)
+      (then (call $log (global.get $level) (global.get $line) (global.get $length))))
+    (global.set $length (i32.const 0)))
+
+  (func $begin (param $byte i32) (param $missing i32) (param $lowest i32) (param $highest i32)
+    (global.set $begun (global.get $length))
+    (global.set $missing (local.get $missing))
+    (global.set $lowest (local.get $lowest))
+    (global.set $highest (local.get $highest))
+    (call $put (local.get $byte)))
+
+  (func $write (param $byte i32)
+    ;; Room for this character and a question mark.
+    (if (i32.and (i32.eqz (global.get $missing)) (i32.gt_u (i32.add (global.get $length) (i32.const 8)) (global.get $room)))
+      (then (call $flush)))
+    (if (global.get $missing)
+      (then
+        (if (i32.and (i32.ge_u (local.get $byte) (global.get $lowest)) (i32.le_u (local.get $byte) (global.get $highest)))
+          (then
+            (global.set $missing (i32.sub (global.get $missing) (i32.const 1)))
+            (global.set $lowest (i32.const 0x80))
+            (global.set $highest (i32.const 0xbf))
+            (call $put (local.get $byte))
+            (return)))
+        (global.set $missing (i32.const 0))
+        (global.set $length (global.get $begun))
+        (call $put (i32.const 63))))
+    (if (i32.eq (local.get $byte) (i32.const 10)) (then (call $flush) (return)))
+    (if (i32.lt_u (local.get $byte) (i32.const 0x80)) (then (call $put (local.get $byte)) (return)))
+    (if (i32.lt_u (local.get $byte) (i32.const 0xc2)) (then (call $put (i32.const 63)) (return)))
+    (if (i32.lt_u (local.get $byte) (i32.const 0xe0))
+      (then (call $begin (local.get $byte) (i32.const 1) (i32.const 0x80) (i32.const 0xbf)) (return)))
+    (if (i32.lt_u (local.get $byte) (i32.const 0xf0))
+      (then
+        (call $begin (local.get $byte) (i32.const 2)
+          (select (i32.const 0xa0) (i32.const 0x80) (i32.eq (local.get $byte) (i32.const 0xe0)))
+          (select (i32.const 0x9f) (i32.const 0xbf) (i32.eq (local.get $byte) (i32.const 0xed))))
+        (return)))
+    (if (i32.lt_u (local.get $byte) (i32.const 0xf5))
+      (then
+        (call $begin (local.get $byte) (i32.const 3)
+          (select (i32.const 0x90) (i32.const 0x80) (i32.eq (local.get $byte) (i32.const 0xf0)))
+          (select (i32.const 0x8f) (i32.const 0xbf) (i32.eq (local.get $byte) (i32.const 0xf4))))
+        (return)))
+    (call $put (i32.const 63)))
+
   (func (export "fd_write") (param $file i32) (param $pieces i32) (param $count i32) (param $written i32) (result i32)
-    (local $sum i32) (local $text i32) (local $size i32)
+    (local $sum i32) (local $at i32) (local $end i32)
     (if (i32.gt_u (i32.sub (local.get $file) (i32.const 1)) (i32.const 1))
       (then (return (global.get $no_such_file))))
+    (if (i32.ne (global.get $level) (i32.mul (local.get $file) (i32.const 2)))
+      (then
+        (call $flush)
+        (global.set $level (i32.mul (local.get $file) (i32.const 2)))))
     (block $done
       (loop $next
         (br_if $done (i32.eqz (local.get $count)))
-        (local.set $text (i32.load (local.get $pieces)))
-        (local.set $size (i32.load offset=4 (local.get $pieces)))
-        (local.set $sum (i32.add (local.get $sum) (local.get $size)))
-        (if (local.get $size)
-          (then
-            (if (i32.eq (i32.load8_u (i32.sub (i32.add (local.get $text) (local.get $size)) (i32.const 1))) (i32.const 10))
-              (then (local.set $size (i32.sub (local.get $size) (i32.const 1)))))))
-        (if (local.get $size)
-          (then (call $log (i32.mul (local.get $file) (i32.const 2)) (local.get $text) (local.get $size))))
+        (local.set $at (i32.load (local.get $pieces)))
+        (local.set $end (i32.add (local.get $at) (i32.load offset=4 (local.get $pieces))))
+        (local.set $sum (i32.add (local.get $sum) (i32.load offset=4 (local.get $pieces))))
+        (block $over
+          (loop $byte
+            (br_if $over (i32.ge_u (local.get $at) (local.get $end)))
+            ;; Before the SDK has given its buffer there is nowhere to put it.
+            (if (global.get $room) (then (call $write (i32.load8_u (local.get $at)))))
+            (local.set $at (i32.add (local.get $at) (i32.const 1)))
+            (br $byte)))
         (local.set $pieces (i32.add (local.get $pieces) (i32.const 8)))
         (local.set $count (i32.sub (local.get $count) (i32.const 1)))
         (br $next)))
@@ -92,8 +169,10 @@
         (br $next)))
     (global.get $invalid))
 
-  ;; The reason stands in the log by now.
-  (func (export "proc_exit") (param $code i32) (unreachable))
+  ;; The runtime has said why by now.
+  (func (export "proc_exit") (param $code i32)
+    (call $flush)
+    (unreachable))
   (func (export "sched_yield") (result i32) (i32.const 0))
 
   (func $nothing (param $list i32) (param $text i32) (result i32) (i32.const 0))
