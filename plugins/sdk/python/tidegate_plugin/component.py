@@ -6,7 +6,6 @@ import json
 import sys
 import traceback
 from collections.abc import Callable
-from enum import Enum
 from typing import Any
 
 from . import log
@@ -88,12 +87,9 @@ def _base(holder: _Holder) -> type:
 
 
 def _documents() -> type:
-    # The one enumeration there: its name is the contract's own affair.
-    forms = next(it for it in vars(_exports.documents).values() if isinstance(it, type) and "JSON" in getattr(it, "__members__", {}))
-
     class Documents:
-        def encoding(self) -> Enum:
-            return forms.JSON
+        def encoding(self) -> Any:
+            return _exports.documents.Form.JSON
 
     return Documents
 
