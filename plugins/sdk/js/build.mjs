@@ -2,8 +2,9 @@
 //
 //     node sdk/build.mjs --entry plugin.js --roles validator,router --wit DIR --world NAME --out build/NAME.wasm
 //
-// esbuild and componentize-js are looked for as the plugin's own packages, from the working folder upwards.
+// TypeScript is checked first where there is a tsconfig.json. The tools are looked for as the plugin's own packages, from the working folder upwards.
 
+import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -37,6 +38,13 @@ for (const role of roles) {
   }
 }
 
+if (values.entry.endsWith(".ts") && existsSync("tsconfig.json")) {
+  const tsc = join(find("typescript"), "bin", "tsc");
+  const { status } = spawnSync(process.execPath, [tsc, "--project", "tsconfig.json"], { stdio: "inherit" });
+  if (status !== 0) {
+    process.exit(1);
+  }
+}
 const esbuild = await load("esbuild");
 const { componentize } = await load("@bytecodealliance/componentize-js");
 
@@ -82,13 +90,19 @@ try {
   await rm(bundle, { force: true });
 }
 
-/** A package of the plugin's. Not all of them can be found by `require.resolve`, nor by `import` from this file. */
-async function load(name) {
+/** Where a package of the plugin's lies. */
+function find(name) {
   const folders = createRequire(join(process.cwd(), "package.json")).resolve.paths(name);
   const folder = folders.map((it) => join(it, name)).find((it) => existsSync(join(it, "package.json")));
   if (folder === undefined) {
     fail(`the package ${name} is not installed: run \`npm install\` in ${process.cwd()}`);
   }
+  return folder;
+}
+
+/** A package of the plugin's: not all can be found by `require.resolve`, nor by `import` from this file. */
+async function load(name) {
+  const folder = find(name);
   const { exports, main } = JSON.parse(await readFile(join(folder, "package.json"), "utf8"));
   return import(pathToFileURL(join(folder, exports?.import ?? main)).href);
 }
