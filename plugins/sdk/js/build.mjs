@@ -2,7 +2,8 @@
 //
 //     node sdk/build.mjs --entry plugin.js --roles validator,router --wit DIR --world NAME --out build/NAME.wasm
 //
-// TypeScript is checked first where there is a tsconfig.json. The tools are looked for as the plugin's own packages, from the working folder upwards.
+// TypeScript is checked first where there is a tsconfig.json. The tools are looked for as packages of the plugin, from the
+// working folder upwards.
 
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";

@@ -157,7 +157,7 @@ export type DocumentChange = Change & { readonly document: Document; readonly do
 
 /** The changes of a batch as it came. */
 export function changesOf(batch: RawBatch): Change[] {
-  const changes = [];
+  const changes: Change[] = [];
   for (let at = 0; at < batch.changes.length; at += batch.stride) {
     changes.push(new Change(batch, at));
   }

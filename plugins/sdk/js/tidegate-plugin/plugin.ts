@@ -1,10 +1,10 @@
 // What a plugin is.
 
-import type { Change, Document, DocumentChange } from "./change.ts";
+import type { Change, DocumentChange } from "./change.ts";
 import type { Migration, Routing, Transformation, Verdict } from "./results.ts";
 
 /** What a plugin says of itself, and the functions of its roles. `State` is what `configure` returns. */
-export interface PluginDefinition<Config = Document, State = Config> {
+export interface PluginDefinition<Config = any, State = Config> {
   name: string;
   /** The plugin's own, as you count. */
   version: string;
@@ -36,7 +36,7 @@ export interface PluginDefinition<Config = Document, State = Config> {
 }
 
 /** The default export of a plugin's main file. */
-export function definePlugin<Config = Document, State = Config>(
+export function definePlugin<Config = any, State = Config>(
   definition: PluginDefinition<Config, State>,
 ): PluginDefinition<Config, State> {
   return definition;
