@@ -9,7 +9,7 @@ extern uint8_t __heap_base;
 typedef struct chunk {
     struct chunk *next;
     size_t size, used;
-} chunk;
+} __attribute__((aligned(16))) chunk;
 
 /* The chunks of the arena; those behind `current` are empty and wait to be used. */
 static chunk *first, *current;
@@ -36,7 +36,7 @@ static chunk *new_chunk(size_t least) {
     for (chunk *it = first; it; it = it->next) size += it->size;
     if (size < least) size = least;
     chunk *made = (chunk *)fresh(sizeof(chunk) + size);
-    *made = (chunk){0, size, 0};
+    *made = (chunk){.size = size};
     return made;
 }
 
