@@ -69,7 +69,9 @@ func memory[T any](at, count uint32) []T {
 	return unsafe.Slice((*T)(unsafe.Pointer(uintptr(at))), count)
 }
 
-func textAt(at, size uint32) string { return unsafe.String(unsafe.SliceData(memory[byte](at, size)), size) }
+func textAt(at, size uint32) string {
+	return unsafe.String(unsafe.SliceData(memory[byte](at, size)), size)
+}
 
 // result gives the host the address of words laid out as the canonical ABI says.
 func result(words ...uint32) uint32 { return hold(words) }
