@@ -9,10 +9,10 @@ extern uint8_t __heap_base;
 typedef struct chunk {
     struct chunk *next;
     size_t size, used;
-} chunk;
+} __attribute__((aligned(16))) chunk;
 
-/* The chunks of the arena; those behind `current` are empty and wait to be used. */
-static chunk *first, *current;
+/* The chunks of the arena: mostly one, for it grows at the end of the memory unless something was kept there. */
+static chunk *first, *last, *current;
 static uint8_t *kept, *kept_end;
 static uintptr_t free_from;
 
@@ -23,31 +23,41 @@ static uint8_t *fresh(size_t size) {
     uint64_t have = (uint64_t)__builtin_wasm_memory_size(0) * PAGE;
     if (end > have) {
         uint64_t pages = (end - have + PAGE - 1) / PAGE;
-        if (end > UINT32_MAX || __builtin_wasm_memory_grow(0, (size_t)pages) == (size_t)-1) __builtin_trap();
+        if (end > UINT32_MAX - 16 || __builtin_wasm_memory_grow(0, (size_t)pages) == (size_t)-1) __builtin_trap();
     }
     uint8_t *block = (uint8_t *)free_from;
     free_from = ((uintptr_t)end + 15) & ~(uintptr_t)15;
     return block;
 }
 
-static chunk *new_chunk(size_t least) {
-    /* Each as large as all before it together, so that a big batch has few of them. */
-    size_t size = PAGE - sizeof(chunk);
-    for (chunk *it = first; it; it = it->next) size += it->size;
-    if (size < least) size = least;
-    chunk *made = (chunk *)fresh(sizeof(chunk) + size);
-    *made = (chunk){0, size, 0};
-    return made;
+static uintptr_t end_of(const chunk *it) {
+    return (uintptr_t)(it + 1) + it->size;
+}
+
+/* Room for so many bytes in the last chunk. */
+static void more(size_t size) {
+    if (last && end_of(last) == free_from) {
+        size_t lacks = size - (last->size - last->used);
+        size_t taken = (lacks + PAGE - 1) / PAGE * PAGE;
+        fresh(taken);
+        last->size += taken;
+    } else {
+        size_t room = (size + PAGE - 1) / PAGE * PAGE;
+        chunk *made = (chunk *)fresh(sizeof *made + room);
+        *made = (chunk){.size = room};
+        if (last) last->next = made;
+        else first = made;
+        last = made;
+    }
+    current = last;
 }
 
 void *tg_alloc(size_t size) {
-    if (size > UINT32_MAX - 64) __builtin_trap();
+    if (size > UINT32_MAX - 2 * PAGE) __builtin_trap();
     size = (size + 7) & ~(size_t)7;
-    if (!current) current = first = new_chunk(size);
-    while (current->size - current->used < size) {
-        if (!current->next) current->next = new_chunk(size);
-        current = current->next;
-        current->used = 0;
+    while (!current || current->size - current->used < size) {
+        if (current && current->next) current = current->next;
+        else more(size);
     }
     uint8_t *block = (uint8_t *)(current + 1) + current->used;
     current->used += size;
@@ -55,7 +65,7 @@ void *tg_alloc(size_t size) {
 }
 
 void *tg_keep(size_t size) {
-    if (size > UINT32_MAX - 64) __builtin_trap();
+    if (size > UINT32_MAX - 2 * PAGE) __builtin_trap();
     size = (size + 7) & ~(size_t)7;
     if ((size_t)(kept_end - kept) < size) {
         size_t room = size > 4096 ? size : 4096;
@@ -68,8 +78,16 @@ void *tg_keep(size_t size) {
 }
 
 void tg_batch_done(void) {
+    for (chunk *it = first; it; it = it->next) {
+        it->used = 0;
+        /* What lies side by side is one chunk from now on: the next batch may have one large document. */
+        for (chunk *next = it->next; next && end_of(it) == (uintptr_t)next; next = it->next) {
+            it->size += sizeof *next + next->size;
+            it->next = next->next;
+        }
+        last = it;
+    }
     current = first;
-    if (current) current->used = 0;
 }
 
 /* The host asks here for the room of a batch before it calls. `align` is never more than 8. */

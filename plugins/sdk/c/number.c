@@ -188,11 +188,11 @@ size_t tg_fixed_text(char *out, double number, int digits) {
     }
     char backwards[400];
     int count = 0;
-    while (it.count || count <= digits) {
+    /* One digit at least before the point. */
+    while (it.count || count < digits + (digits ? 2 : 1)) {
         backwards[count++] = (char)('0' + divide(&it, 10));
         if (count == digits) backwards[count++] = '.';
     }
-    if (digits == 0 && count > 1 && backwards[count - 1] == '.') count--;
     for (int at = 0; at < count; at++) out[at] = backwards[count - 1 - at];
     return (size_t)count;
 }

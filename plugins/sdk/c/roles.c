@@ -91,10 +91,16 @@ typedef struct bytes {
     size_t count, room;
 } bytes;
 
+/* Documents mostly keep about their size, and get a field or two. */
+static bytes about(size_t size, size_t changes) {
+    size_t room = size + changes * 64 + 256;
+    return (bytes){tg_alloc(room), 0, room};
+}
+
 static raw_span push(bytes *arena, const void *data, size_t size) {
     raw_span span = {(uint32_t)arena->count, (uint32_t)size};
     if (arena->room - arena->count < size) {
-        size_t room = arena->room * 2 > arena->count + size ? arena->room * 2 : arena->count + size + 256;
+        size_t room = arena->count + size + arena->room / 2 + 256;
         char *grown = tg_alloc(room);
         memcpy(grown, arena->data, arena->count);
         arena->data = grown;
@@ -180,7 +186,7 @@ void *tg_run_migrator(tg_migration (*run)(const tg_change *), tg_raw_batch batch
         };
     } raw_outcome;
     size_t count = changes_of(&batch);
-    bytes arena = {tg_alloc(batch.arena_size + 256), 0, batch.arena_size + 256};
+    bytes arena = about(batch.arena_size, count);
     raw_outcome *outcomes = tg_alloc(count * sizeof *outcomes);
     for (size_t index = 0; index < count; index++) {
         tg_change change = change_at(&batch, index);
@@ -281,7 +287,7 @@ void *tg_run_transformer(tg_transformation (*run)(const tg_change *), tg_raw_bat
         size_t count, room;
     } outputs = {0};
     size_t count = changes_of(&batch);
-    bytes arena = {tg_alloc(batch.arena_size + 256), 0, batch.arena_size + 256};
+    bytes arena = about(batch.arena_size, count);
     namespaces all = {0};
     pairs headers = {0};
     raw_choice *results = tg_alloc(count * sizeof *results);

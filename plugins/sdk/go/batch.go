@@ -63,6 +63,9 @@ func (b *batch) change(index int) *Change {
 // arena is one of results, being filled.
 type arena struct{ bytes []byte }
 
+// arenaFor has room for documents: they mostly keep about their size, and get a field or two.
+func arenaFor(b *batch) arena { return arena{make([]byte, 0, len(b.arena)+64*b.len()+256)} }
+
 func (a *arena) push(bytes []byte) (uint32, uint32) {
 	offset := len(a.bytes)
 	a.bytes = append(a.bytes, bytes...)

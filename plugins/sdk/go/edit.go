@@ -94,7 +94,11 @@ func (e *Edit) Document() (Document, error) {
 	if e.err != nil {
 		return nil, e.err
 	}
-	out := append(make([]byte, 0, len(e.document)+64), '{')
+	size := len(e.document) + 2
+	for _, edit := range e.edits {
+		size += len(edit.name) + len(edit.value) + 8
+	}
+	out := append(make([]byte, 0, size), '{')
 	used := make([]bool, len(e.edits))
 	add := func(quoted []byte, value Value) {
 		if len(out) > 1 {

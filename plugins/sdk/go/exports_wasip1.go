@@ -39,8 +39,7 @@ func exportedMigrate(a, b, c, d, e, f, g, h, i uint32) uint32 {
 	defer guard()
 	batch := theBatch(a, b, c, d, e, f, g, h, i)
 	plugin := as[Migrator]("migrator")
-	// Documents mostly keep about their size.
-	arena := arena{make([]byte, 0, len(batch.arena))}
+	arena := arenaFor(batch)
 	outcomes := make([]uint32, 7*batch.len())
 	for index := range batch.len() {
 		outcome := outcomes[7*index:]
@@ -97,7 +96,7 @@ func exportedTransform(a, b, c, d, e, f, g, h, i uint32) uint32 {
 	defer guard()
 	batch := theBatch(a, b, c, d, e, f, g, h, i)
 	plugin := as[Transformer]("transformer")
-	arena := arena{make([]byte, 0, len(batch.arena))}
+	arena := arenaFor(batch)
 	var namespaces, headers []uint32
 	places := map[[2]string]uint32{}
 	outputs := make([]uint32, 0, 8*batch.len())

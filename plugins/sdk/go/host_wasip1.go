@@ -3,6 +3,7 @@ package tidegate
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"unsafe"
 )
@@ -45,10 +46,17 @@ func hostGauge(name string, value float64) {
 // held keeps alive what the host reads and writes by address: the batch from its first allocation on, then the result.
 var held []any
 
+// large is a size at which the garbage before it counts against the plugin's memory limit.
+const large = 1 << 20
+
 //go:wasmexport cabi_realloc
 func realloc(old, oldSize, align, size uint32) uint32 {
 	if size <= oldSize || size == 0 {
 		return max(old, align)
+	}
+	if size > large {
+		// The collector does not know how much memory there is, and would let the last batch lie beside this one.
+		runtime.GC()
 	}
 	// Words, so that the address suits every alignment. The memory is the batch's own for good: documents may be kept.
 	block := make([]uint64, (uint64(size)+7)/8)
@@ -69,7 +77,9 @@ func memory[T any](at, count uint32) []T {
 	return unsafe.Slice((*T)(unsafe.Pointer(uintptr(at))), count)
 }
 
-func textAt(at, size uint32) string { return unsafe.String(unsafe.SliceData(memory[byte](at, size)), size) }
+func textAt(at, size uint32) string {
+	return unsafe.String(unsafe.SliceData(memory[byte](at, size)), size)
+}
 
 // result gives the host the address of words laid out as the canonical ABI says.
 func result(words ...uint32) uint32 { return hold(words) }

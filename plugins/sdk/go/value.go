@@ -45,7 +45,9 @@ func (v Value) Text() (string, bool) {
 }
 
 // Bool is a boolean.
-func (v Value) Bool() (value, ok bool) { return string(v) == "true", string(v) == "true" || string(v) == "false" }
+func (v Value) Bool() (value, ok bool) {
+	return string(v) == "true", string(v) == "true" || string(v) == "false"
+}
 
 // number is the text of an integer or a double, and whether it was written as a double.
 func (v Value) number() (text string, double, ok bool) {
