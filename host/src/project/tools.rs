@@ -62,6 +62,8 @@ pub(super) fn run(command: &mut Command, what: &str) -> Result<Vec<u8>, Fault> {
     let output =
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().map_err(|cause| missing(&cause, &shown))?;
     if output.status.success() {
+        // Warnings are for the person.
+        eprint!("{}", String::from_utf8_lossy(&output.stderr));
         return Ok(output.stdout);
     }
     let said = [output.stdout, output.stderr].concat();

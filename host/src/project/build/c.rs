@@ -5,7 +5,7 @@ use super::{
         Project,
         tools::{Tool, run},
     },
-    componentize, read, sdk, work_folder,
+    absolute, componentize, read, sdk, work_folder,
 };
 use crate::error::Fault;
 
@@ -35,7 +35,7 @@ pub(super) fn build(project: &Project) -> Result<Vec<u8>, Fault> {
     let (sdk, work) = (sdk(project)?, work_folder(project)?);
     let module = work.join(format!("{}.core.wasm", project.name));
     // All sources beside the one that is named belong to the plugin.
-    let own = project.folder.join(&project.entry);
+    let own = absolute(&project.folder)?.join(&project.entry);
     let sources = sources(own.parent().unwrap_or(&project.folder)).into_iter().chain(sources(&sdk));
     let mut command = zig.command(&project.folder);
     command.args(FLAGS).arg("-I").arg(&sdk).args(sources).arg("-o").arg(&module);

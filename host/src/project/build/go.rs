@@ -14,6 +14,11 @@ use crate::error::Fault;
 /// The interface of the system that Go's runtime imports.
 const SYSTEM: &str = "wasi_snapshot_preview1";
 
+/// Modules beside the SDK are in the project itself, or there are none.
+fn mod_flag(project: &Project) -> &'static str {
+    if project.folder.join("vendor").is_dir() { "-mod=vendor" } else { "-mod=mod" }
+}
+
 pub(super) fn build(project: &Project) -> Result<Vec<u8>, Fault> {
     let go = Tool::find(
         &[&["go"]],
@@ -25,14 +30,18 @@ pub(super) fn build(project: &Project) -> Result<Vec<u8>, Fault> {
     let work = work_folder(project)?;
     let module = work.join(format!("{}.core.wasm", project.name));
     let mut command = go.command(&project.folder);
-    command.args(["build", "-trimpath", "-buildmode=c-shared", "-ldflags=-s -w", "-o"]).arg(&module).arg(".");
+    command
+        .args(["build", "-trimpath", "-buildvcs=false", "-buildmode=c-shared", "-ldflags=-s -w", "-o"])
+        .arg(&module)
+        .arg(".");
     // What is built shall not depend on settings of the person, and nothing is downloaded.
     for (name, value) in [
         ("GOOS", "wasip1"),
         ("GOARCH", "wasm"),
         ("CGO_ENABLED", "0"),
         ("GOTOOLCHAIN", "local"),
-        ("GOFLAGS", "-mod=mod"),
+        ("GOPROXY", "off"),
+        ("GOFLAGS", mod_flag(project)),
         ("GOWORK", "off"),
     ] {
         command.env(name, value);

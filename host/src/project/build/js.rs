@@ -33,11 +33,14 @@ pub(super) fn build(project: &Project) -> Result<Vec<u8>, Fault> {
     read(&output)
 }
 
-/// Installs what `package.json` names, unless it is there: in the folder or in one around it.
+/// Installs what `package.json` names, unless it is there: in the folder, in one around it, or where Node.js looks besides.
 fn install(project: &Project) -> Result<(), Fault> {
     let folder = absolute(&project.folder)?;
-    let has = |folder: &Path| folder.join("node_modules/@bytecodealliance/componentize-js/package.json").is_file();
-    if folder.ancestors().any(has) {
+    let has = |modules: &Path| modules.join("@bytecodealliance/componentize-js/package.json").is_file();
+    let besides = std::env::var_os("NODE_PATH").unwrap_or_default();
+    if folder.ancestors().any(|folder| has(&folder.join("node_modules")))
+        || std::env::split_paths(&besides).any(|path| has(&path))
+    {
         return Ok(());
     }
     if !folder.join("package.json").is_file() {

@@ -23,7 +23,7 @@ pub(super) fn build(project: &Project) -> Result<Vec<u8>, Fault> {
         "install Rust with rustup, then `rustup target add wasm32-unknown-unknown`",
     )?;
     let mut command = cargo.command(&project.folder);
-    command.args(["build", "--release", "--target", TARGET, "--message-format", "json-render-diagnostics"]);
+    command.args(["build", "--quiet", "--release", "--target", TARGET, "--message-format", "json-render-diagnostics"]);
     let said = run(&mut command, "cargo").map_err(|fault| {
         // rustc's E0463: there is no standard library for the target.
         let lacks_target = fault.message.contains("target may not be installed");
