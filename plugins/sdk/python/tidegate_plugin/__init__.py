@@ -17,6 +17,8 @@ Everything a plugin imports it imports at the top of a file: inside the componen
 exception ends the instance; the host finds the change that raised it and puts that one into the dead letter.
 """
 
+from types import ModuleType as _ModuleType
+
 from . import log, metrics
 from .change import Change, Document, Operation
 from .component import export
@@ -27,14 +29,14 @@ from .extended_json import (
     as_int,
     as_milliseconds,
     as_object_id,
-    date,
-    decimal,
+    bson_date,
+    decimal128,
+    int64,
     is_date,
     is_decimal,
     is_long,
     is_number,
     is_object_id,
-    long,
     object_id,
     type_name,
 )
@@ -79,4 +81,9 @@ from .rules import (
     required,
 )
 
-__all__ = [name for name in dir() if not name.startswith("_")]
+# Everything above, but not the modules it comes from.
+__all__ = [
+    name
+    for name, it in list(globals().items())
+    if not name.startswith("_") and (name in ("log", "metrics") or not isinstance(it, _ModuleType))
+]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -57,10 +56,21 @@ class _Holder:
         changes = changes_of(batch)
         try:
             return encode(getattr(self.instance, method)(changes), changes)
-        except BaseException:
+        except BaseException as error:
             # All the host sees is a trap: without this the reason is lost.
-            log.error(traceback.format_exc())
+            log.error(_told(error))
             raise
+
+
+def _told(error: BaseException) -> str:
+    """The error and where it was raised. The module traceback would look for the source, and there are no files here."""
+    lines = [f"{type(error).__name__}: {error}"]
+    at = error.__traceback__
+    while at is not None:
+        code = at.tb_frame.f_code
+        lines.append(f"  {code.co_filename.rpartition('/')[2]}:{at.tb_lineno} in {code.co_qualname}")
+        at = at.tb_next
+    return "\n".join(lines)
 
 
 def _base(holder: _Holder) -> type:
@@ -79,7 +89,7 @@ def _base(holder: _Holder) -> type:
             except ConfigError as error:
                 raise Err(_text(str(error))) from error
             except Exception as error:
-                log.error(traceback.format_exc())
+                log.error(_told(error))
                 raise Err(_text(f"{type(error).__name__}: {error}")) from error
             holder.instance = instance
 

@@ -172,17 +172,17 @@ def object_id(digits: str) -> dict[str, str]:
     return {"$oid": digits}
 
 
-def long(number: int) -> dict[str, str]:
+def int64(number: int) -> dict[str, str]:
     """An Int64, also where the number is small."""
     return {"$numberLong": str(number)}
 
 
-def decimal(number: Decimal | int | str) -> dict[str, str]:
+def decimal128(number: Decimal | int | str) -> dict[str, str]:
     """A Decimal128."""
     return {"$numberDecimal": str(number)}
 
 
-def date(at: datetime | int) -> dict[str, Any]:
+def bson_date(at: datetime | int) -> dict[str, Any]:
     """A BSON date, of a `datetime` (without a time zone it counts as UTC) or of milliseconds since 1970."""
     if isinstance(at, datetime):
         at = ((at if at.tzinfo else at.replace(tzinfo=timezone.utc)) - _EPOCH) // _MILLISECOND
@@ -202,9 +202,9 @@ def dumps(document: Any) -> bytes:
 
 def _default(value: Any) -> Any:
     if isinstance(value, datetime):
-        return date(value)
+        return bson_date(value)
     if isinstance(value, Decimal):
-        return decimal(value)
+        return decimal128(value)
     if isinstance(value, UUID):
         return _binary(value.bytes, "04")
     if isinstance(value, (bytes, bytearray)):
