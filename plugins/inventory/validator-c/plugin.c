@@ -104,7 +104,7 @@ static tg_verdict validate(const tg_change *change) {
     return tg_check(change->document, rules, version == 1 ? FIELDS - 1 : FIELDS);
 }
 
-TG_PLUGIN(.name = "inventory-validator-c", .version = "0.1.0",
+TG_PLUGIN(.name = "inventory-validator", .version = "0.1.0",
           .description = "Checks inventory and transaction documents by the rules of their schema version",
           .config_schema = SCHEMA, .configure = configure)
 TG_VALIDATOR(validate)

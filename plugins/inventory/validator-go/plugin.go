@@ -127,7 +127,7 @@ func transactionRules(date tidegate.Field) tidegate.Rules {
 
 func init() {
 	tidegate.Register(tidegate.Manifest{
-		Name:         "inventory-validator-go",
+		Name:         "inventory-validator",
 		Version:      "0.1.0",
 		Description:  "Checks inventory and transaction documents by the rules of their schema version",
 		ConfigSchema: schema,
