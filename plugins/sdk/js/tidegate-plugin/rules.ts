@@ -69,6 +69,9 @@ export function optional(path: string, type: Type): Field {
   return { path, type, required: false };
 }
 
+/** What every object has without having been given it, such as `constructor`. */
+const inherited = Object.prototype as unknown as Document;
+
 /** What is asked of a kind of document. Fields that are not named pass. */
 export class Rules {
   readonly fields: readonly Field[];
@@ -93,14 +96,21 @@ export class Rules {
   /** Everything that is wrong with the document, in the order of the rules. */
   check(document: Document): Violation[] {
     const violations: Violation[] = [];
-    for (const { path, type, required } of this.fields) {
-      const value = Object.hasOwn(document, path) ? document[path] : atPath(document, path);
+    // Plain steps: the engine inside the component interprets, and this runs for each field of each document.
+    const fields = this.fields;
+    for (let at = 0; at < fields.length; at++) {
+      const field = fields[at]!;
+      const path = field.path;
+      let value = document[path];
+      if (value === undefined || value === inherited[path]) {
+        value = Object.hasOwn(document, path) ? value : atPath(document, path);
+      }
       if (value === undefined) {
-        if (required) {
+        if (field.required) {
           violations.push({ path, message: "is missing" });
         }
-      } else if (!type.fits(value)) {
-        violations.push({ path, message: `${type.what}, is ${shown(type, value)}` });
+      } else if (!field.type.fits(value)) {
+        violations.push({ path, message: `${field.type.what}, is ${shown(field.type, value)}` });
       }
     }
     return violations;
