@@ -208,7 +208,12 @@ impl Replay {
                     Code::Internal,
                     "the lane of a replay broke; this is a defect of tidegate, please report it",
                 )
-            })??,
+            })?
+            .map_err(|halt| match halt {
+                Halt::Fault(fault) => fault,
+                // Nothing swaps in a replay.
+                Halt::TakenBack => Fault::fatal(Code::Internal, "a plugin was taken back in a replay"),
+            })?,
             None => Done { items, ..Done::default() },
         };
         let mut outcomes = vec![Outcome::Filtered; letters.len()];
@@ -256,6 +261,8 @@ impl Replay {
                 Outcome::Failed(again) => again.sinks.push(target.name.clone()),
                 _ => {
                     *outcome = Outcome::Failed(Again {
+                        plugin_version: None,
+                        plugin_digest: None,
                         kind: DeadLetterKind::Refused.as_str().to_owned(),
                         stage: format!("sinks.{}", target.name),
                         plugin: None,
@@ -336,6 +343,8 @@ fn sort_out(letters: &[Kept], done: Done, outcomes: &mut [Outcome]) -> Vec<(usiz
                 stage: format!("stages[{}]", casualty.stage),
                 plugin: Some(casualty.plugin.to_string()),
                 generation: Some(casualty.generation),
+                plugin_version: Some(casualty.version.to_string()),
+                plugin_digest: Some(casualty.digest.to_string()),
                 reason: casualty.reason.clone(),
                 violations: casualty.violations.iter().map(|v| (v.path.clone(), v.message.clone())).collect(),
                 sinks: wanted_sinks(kept).into_iter().map(str::to_owned).collect(),
@@ -411,6 +420,8 @@ mod tests {
             stage: 1,
             plugin: "p".into(),
             generation: 2,
+            version: "1".into(),
+            digest: "d".into(),
         }
     }
 
