@@ -17,7 +17,8 @@ use crate::{
     error::{Code, Fault},
     pipeline::{Mode, Pipeline, Stop},
     plugin::{
-        Generation, Memory, PluginControl, PluginEngine, PluginHost, PluginObserver, limits::Limits, stage::StageSpec},
+        Generation, Memory, PluginControl, PluginEngine, PluginHost, PluginObserver, limits::Limits, stage::StageSpec,
+    },
     source::{AnySource, BatchLimits},
     state::StateDir,
     status::{LoadedPlugin, PipelineParts, State, Status},

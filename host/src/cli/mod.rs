@@ -1,11 +1,13 @@
 //! The command line: one file for each command.
 
+mod ask;
 mod check;
 mod checkpoint;
 mod dlq;
 mod explain;
 mod inspect;
 pub mod live;
+mod live_plugins;
 mod pipeline;
 mod run;
 
@@ -51,7 +53,7 @@ enum Command {
     /// Pause a pipeline of a running host, or let it go on.
     #[command(subcommand)]
     Pipeline(PipelineCommand),
-    /// Look into plugins.
+    /// Look into plugin files, and see to the plugins of a running host.
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Look at dead letters, replay them, drop them.
@@ -129,6 +131,8 @@ enum PluginCommand {
         /// The file (*.wasm, a WebAssembly component).
         file: PathBuf,
     },
+    #[command(flatten)]
+    Live(live_plugins::LiveCommand),
 }
 
 /// Exit codes, as documented in `docs/operations.md`.
@@ -164,6 +168,7 @@ pub fn main() -> ExitCode {
         }
         Command::Check { config } => check::check(&config),
         Command::Plugin(PluginCommand::Inspect { file }) => inspect::inspect(&file),
+        Command::Plugin(PluginCommand::Live(command)) => live_plugins::run(&command),
         Command::Dlq(command) => dlq::dlq(command),
         Command::Explain { code } => explain::command(code.as_deref()),
     })

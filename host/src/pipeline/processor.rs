@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     batch::{Outbound, Routed, SharedOutbound},
-    error::{Code, Fault},
     change::Change,
+    error::{Code, Fault},
     plugin::{
         PluginEngine, StageChain, StageSet,
         stage::{Halt, Item},

@@ -18,7 +18,10 @@ use crate::{
     dead_letter::{Again, Kept, Letters, Mark, MarkState, State},
     error::{Code, Fault},
     format::time::{iso8601, now_millis},
-    plugin::{PluginHost, StageChain, stage::Item},
+    plugin::{
+        PluginHost, StageChain,
+        stage::{Halt, Item},
+    },
     sink::{AnySink, Sink as _, Writes, Wrote},
     telemetry::metrics::{DeadLetterKind, Metrics},
 };
@@ -203,17 +206,20 @@ impl Replay {
         let changes = letters.iter().filter_map(|kept| kept.letter.original.as_deref().or(kept.letter.change()));
         let items: Vec<Item> = (0..).zip(changes).map(|(order, change)| Item::new(order, change.clone())).collect();
         let done = match &self.lane {
-            Some((lane, chain)) => lane.process(chain.current(), items).await.map_err(|_| {
-                Fault::fatal(
-                    Code::Internal,
-                    "the lane of a replay broke; this is a defect of tidegate, please report it",
-                )
-            })?
-            .map_err(|halt| match halt {
-                Halt::Fault(fault) => fault,
-                // Nothing swaps in a replay.
-                Halt::TakenBack => Fault::fatal(Code::Internal, "a plugin was taken back in a replay"),
-            })?,
+            Some((lane, chain)) => lane
+                .process(chain.current(), items)
+                .await
+                .map_err(|_| {
+                    Fault::fatal(
+                        Code::Internal,
+                        "the lane of a replay broke; this is a defect of tidegate, please report it",
+                    )
+                })?
+                .map_err(|halt| match halt {
+                    Halt::Fault(fault) => fault,
+                    // Nothing swaps in a replay.
+                    Halt::TakenBack => Fault::fatal(Code::Internal, "a plugin was taken back in a replay"),
+                })?,
             None => Done { items, ..Done::default() },
         };
         let mut outcomes = vec![Outcome::Filtered; letters.len()];
@@ -324,7 +330,7 @@ fn sort_out(letters: &[Kept], done: Done, outcomes: &mut [Outcome]) -> Vec<(usiz
     let mut routed: Vec<(usize, Routed)> = done
         .items
         .into_iter()
-        .map(|Item { order, change, route, original }| (order as usize, Routed { change, route, original }))
+        .map(|Item { order, change, route, original, .. }| (order as usize, Routed { change, route, original }))
         .collect();
     let mut casualties = done.left.casualties;
     for (order, (kept, outcome)) in letters.iter().zip(outcomes.iter_mut()).enumerate() {

@@ -162,7 +162,11 @@ fn same(before: &Made<'_>, after: &Made<'_>) -> bool {
     };
     before.passed.len() == after.passed.len()
         && before.gone.len() == after.gone.len()
-        && before.passed.iter().zip(&after.passed).all(|(one, other)| one.change == other.change && one.route == other.route)
+        && before
+            .passed
+            .iter()
+            .zip(&after.passed)
+            .all(|(one, other)| one.change == other.change && one.route == other.route)
         && before.gone.iter().zip(&after.gone).all(|(one, other)| gone(one, other))
 }
 
@@ -264,26 +268,24 @@ mod tests {
     fn each_kind_of_difference_is_told() {
         use DeadLetterKind::{Breaker, Rejected, Trap};
         let before: Vec<Item> = (0..9).map(|order| item(order, r#"{"_id":1,"a":1}"#)).collect();
-        let running = [item(0, r#"{"_id":1}"#), item(1, r#"{"_id":1,"a":1}"#), item(2, "{}"), item(6, "{}"), item(6, "{}")];
+        let running =
+            [item(0, r#"{"_id":1}"#), item(1, r#"{"_id":1,"a":1}"#), item(2, "{}"), item(6, "{}"), item(6, "{}")];
         let running_gone =
             [gone(3, Rejected, "r"), gone(4, Rejected, "r"), gone(5, Trap, "it trapped: a"), gone(8, Breaker, "")];
-        let candidate = [item(0, r#"{"_id":1}"#), item(1, r#"{"_id":1,"a":2,"b":1}"#), item(4, "{}"), item(6, "{}"), item(8, "{}")];
+        let candidate =
+            [item(0, r#"{"_id":1}"#), item(1, r#"{"_id":1,"a":2,"b":1}"#), item(4, "{}"), item(6, "{}"), item(8, "{}")];
         let candidate_gone =
             [gone(7, Trap, "t"), gone(5, Trap, "it trapped: b"), gone(3, Rejected, "other"), gone(2, Rejected, "r")];
-        let told: Vec<String> = outcomes(
-            &orders(&before),
-            (&running, &running_gone),
-            (&candidate, &candidate_gone),
-        )
-        .into_iter()
-        .map(|outcome| match outcome {
-            Outcome::Equal => "equal".to_owned(),
-            other => {
-                let example = other.example().unwrap();
-                format!("{} {}", example.change, example.what)
-            }
-        })
-        .collect();
+        let told: Vec<String> = outcomes(&orders(&before), (&running, &running_gone), (&candidate, &candidate_gone))
+            .into_iter()
+            .map(|outcome| match outcome {
+                Outcome::Equal => "equal".to_owned(),
+                other => {
+                    let example = other.example().unwrap();
+                    format!("{} {}", example.change, example.what)
+                }
+            })
+            .collect();
         assert_eq!(
             told,
             [

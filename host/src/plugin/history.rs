@@ -189,7 +189,9 @@ impl History {
     pub(super) fn standing(&self, plugin: &str, digest: &str) -> Standing {
         let book = self.lock();
         let last = book.entries.iter().rev().find(|entry| {
-            entry.plugin == plugin && entry.digest == digest && !matches!(entry.event, Event::TakenBack | Event::RolledBack)
+            entry.plugin == plugin
+                && entry.digest == digest
+                && !matches!(entry.event, Event::TakenBack | Event::RolledBack)
         });
         match last {
             Some(Entry { event: Event::Barred, reason, .. }) => Standing::Barred(reason.clone().unwrap_or_default()),
@@ -282,7 +284,8 @@ impl Book {
         let mut keep = vec![false; self.entries.len()];
         for plugin in &plugins {
             let bars = self.bars(plugin);
-            let bars: Vec<*const Entry> = bars.iter().rev().take(MOST_BARS).map(|bar| std::ptr::from_ref(*bar)).collect();
+            let bars: Vec<*const Entry> =
+                bars.iter().rev().take(MOST_BARS).map(|bar| std::ptr::from_ref(*bar)).collect();
             let own = self.entries.iter().zip(&mut keep).rev().filter(|(entry, _)| entry.plugin == *plugin);
             for (place, (entry, keep)) in own.enumerate() {
                 *keep = place < MOST || bars.contains(&std::ptr::from_ref(entry));

@@ -38,7 +38,10 @@ pub(super) struct Probation {
 
 impl std::fmt::Debug for Probation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Probation").field("plugin", &self.plugin).field("generation", &self.generation).finish_non_exhaustive()
+        f.debug_struct("Probation")
+            .field("plugin", &self.plugin)
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
     }
 }
 

@@ -307,7 +307,9 @@ impl Inner {
             }
             // Without another there is nothing to try it against.
             (Standing::Undecided, None) => bytes,
-            (Standing::Barred(why), None) => return Err(barred(plugin, &file, why, "and the host has no copy of another; put another build there")),
+            (Standing::Barred(why), None) => {
+                return Err(barred(plugin, &file, why, "and the host has no copy of another; put another build there"));
+            }
         };
         let generation = Arc::new(Generation::load(&self.engine, plugin, 1, &bytes)?);
         Ok(Found { generation, bytes })

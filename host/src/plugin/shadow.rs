@@ -125,7 +125,9 @@ impl Shadow {
             // As a lane's.
             .stack_size(4 << 20)
             .spawn(move || trial.run(&received))
-            .map_err(|cause| Fault::fatal(Code::PluginStart, format!("a shadow's thread cannot be started: {cause}")))?;
+            .map_err(|cause| {
+                Fault::fatal(Code::PluginStart, format!("a shadow's thread cannot be started: {cause}"))
+            })?;
         let (since, began, shares) = (SystemTime::now(), Instant::now(), AtomicU64::new(0));
         Ok(Arc::new(Self { config: config.clone(), since, began, board, jobs, shares }))
     }
@@ -158,7 +160,8 @@ impl Shadow {
             (figures.failures, max_failures, "failed on"),
         ] {
             if count > most {
-                let example = figures.examples.first().map(|example| format!("; {}", example.said())).unwrap_or_default();
+                let example =
+                    figures.examples.first().map(|example| format!("; {}", example.said())).unwrap_or_default();
                 return Some(Decision::Refuse(format!(
                     "in the shadow it {what} {count} changes, and may {most} ({}){example}",
                     figures.said()
@@ -221,13 +224,8 @@ impl Tap {
     pub(super) fn hand_over(&self, before: Vec<Item>, after: &[Item], casualties: &[Casualty], took: Duration) {
         let board = &self.shadow.board;
         let changes = before.len();
-        let job = Job {
-            spec: Arc::clone(&self.spec),
-            before,
-            after: after.to_vec(),
-            casualties: casualties.to_vec(),
-            took,
-        };
+        let job =
+            Job { spec: Arc::clone(&self.spec), before, after: after.to_vec(), casualties: casualties.to_vec(), took };
         board.waiting.fetch_add(1, Ordering::Relaxed);
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.shadow.jobs.try_send(job) {
             board.waiting.fetch_sub(1, Ordering::Relaxed);

@@ -197,12 +197,7 @@ impl StageRunner {
         stage
     }
 
-    fn unannounced(
-        spec: Arc<StageSpec>,
-        generation: Arc<Generation>,
-        engine: PluginEngine,
-        metrics: &Metrics,
-    ) -> Self {
+    fn unannounced(spec: Arc<StageSpec>, generation: Arc<Generation>, engine: PluginEngine, metrics: &Metrics) -> Self {
         Self {
             metrics: metrics.stage(&spec.pipeline, &spec.plugin),
             all_metrics: metrics.clone(),

@@ -84,7 +84,7 @@ struct Watched {
 }
 
 impl Watched {
-    fn look(&mut self, host: &Inner, plugin: &str) {
+    fn look(&mut self, host: &Arc<Inner>, plugin: &str) {
         let file = host.file(plugin);
         let now = match print_of(&file) {
             Ok(now) => now,

@@ -85,7 +85,8 @@ impl Status {
             .filter(|pipeline| pipeline.state() == State::Stopped)
             .map(|pipeline| stopped(pipeline.name(), &lock(&pipeline.0.now)))
             .collect();
-        let warnings = lock(&self.0.plugins).iter().filter_map(|(plugin, entry)| {
+        let plugins = lock(&self.0.plugins);
+        let warnings = plugins.iter().filter_map(|(plugin, entry)| {
             let error = entry.error.as_ref()?;
             let (part, code) = (format!("plugin {plugin}"), Some(error.code.as_str()));
             Some(Reason { pipeline: None, part, code, reason: error.reason.clone() })

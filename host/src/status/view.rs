@@ -203,8 +203,7 @@ impl Status {
             let swap = swaps.iter().position(|swap| swap.plugin == name).map(|at| swaps.swap_remove(at));
             PluginView { swap, ..entry.view() }
         };
-        let plugins =
-            lock(&self.0.plugins).iter().map(|(name, entry)| (name.clone(), shown(name, entry))).collect();
+        let plugins = lock(&self.0.plugins).iter().map(|(name, entry)| (name.clone(), shown(name, entry))).collect();
         StatusView {
             version: env!("CARGO_PKG_VERSION"),
             started_at: self.0.started_at,

@@ -5,5 +5,6 @@ mod breaker;
 mod hostile;
 mod refused;
 mod rig;
+mod staged;
 mod swap;
 mod transformer;

@@ -173,11 +173,9 @@ fn failed_again(at: bson::DateTime, again: &Again) -> Document {
             .collect::<Vec<_>>(),
     };
     let mut unset = doc! { "replayed_at": "" };
-    for (name, value) in [
-        ("plugin", &again.plugin),
-        ("plugin_version", &again.plugin_version),
-        ("plugin_digest", &again.plugin_digest),
-    ] {
+    for (name, value) in
+        [("plugin", &again.plugin), ("plugin_version", &again.plugin_version), ("plugin_digest", &again.plugin_digest)]
+    {
         match value {
             Some(value) => drop(set.insert(name, value)),
             None => drop(unset.insert(name, "")),

@@ -22,7 +22,9 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use families::{Families, OfPart, OfPipeline, OfPipelineKind, OfPlugin, OfShadow, OfSide, OfSink, OfStage, OfStageKind};
+use families::{
+    Families, OfPart, OfPipeline, OfPipelineKind, OfPlugin, OfShadow, OfSide, OfSink, OfStage, OfStageKind,
+};
 use names::Name;
 use own::Own;
 
