@@ -15,6 +15,7 @@ pub mod compare;
 pub mod component;
 mod context;
 pub mod engine;
+pub(crate) mod expect;
 pub mod history;
 pub mod instance;
 mod kept;

@@ -461,3 +461,47 @@ async fn changes_say_which_plugins_they_were_given_to() {
     assert_eq!(delivered[1]["headers"]["tidegate_plugins"], second);
     end(host).await;
 }
+
+#[tokio::test]
+async fn golden_samples_keep_out_what_breaks_them() {
+    let rig = Rig::with(&validator("1"));
+    let samples = rig.plugins().join("guest.samples.jsonl");
+    let sample = |text: &str, expect: &str| {
+        format!(
+            r#"{{"change":{{"op":"insert","ns":"shop.items","doc":{{"_id":1,"text":"{text}"}}}},"expect":{expect}}}"#
+        )
+    };
+    let both = |marked: &str| format!("{}\n\n{}\n", sample("good", "\"accept\""), sample(MARKER, marked));
+    std::fs::write(&samples, both("\"accept\"")).unwrap();
+    let mut host = start(&rig, &config(1, STAGE)).await;
+
+    let strict = validator("2").when_marked(Deed::Reject(3));
+    strict.install(&rig.plugins(), "guest");
+    let line = host.wait_event("plugin_refused").await;
+    assert_eq!(field(&line, "code").and_then(Value::as_str), Some("TG0221"));
+    let said = field(&line, "message").and_then(Value::as_str).unwrap();
+    let expected =
+        r#"1 of its 2 samples: line 3: it makes {"reject":[{"message":"xxx","path":"a.b"}]}, and not "accept""#;
+    assert!(said.contains(expected), "{said}");
+    assert_eq!(plugin(&mut host).await["generation"], 1);
+
+    // The promise has changed: first the samples, then the plugin.
+    std::fs::write(&samples, both(r#"{"reject":[{"path":"a.b","message":"xxx"}]}"#)).unwrap();
+    swap(&rig, &mut host, &strict.version("3"), 2).await;
+
+    // One that fails on a sample, and samples that are none.
+    validator("4").when_marked(Deed::Trap).install(&rig.plugins(), "guest");
+    host.wait_log(PATIENCE, "it failed", |line| line.to_string().contains("it makes it trapped")).await;
+    std::fs::write(&samples, both("\"perhaps\"")).unwrap();
+    validator("5").install(&rig.plugins(), "guest");
+    host.wait_log(PATIENCE, "no samples", |line| {
+        line.to_string().contains("line 3: what is expected of a validator is")
+    })
+    .await;
+    assert_eq!(plugin(&mut host).await["generation"], 2);
+    end(host).await;
+    let options = HostOptions { dir: Some(rig.dir().to_owned()), ..HostOptions::default() };
+    let mut host = Host::start_with(&config(1, STAGE), options);
+    assert_eq!(host.wait_exit(PATIENCE).await, Some(2), "what never ran is held to its samples at the start, too");
+    assert!(host.stderr().contains("TG0221"), "{}", host.stderr());
+}
