@@ -53,7 +53,7 @@ enum Command {
     /// Pause a pipeline of a running host, or let it go on.
     #[command(subcommand)]
     Pipeline(PipelineCommand),
-    /// Look into plugin files, and see to the plugins of a running host.
+    /// Look into plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Look at dead letters, replay them, drop them.

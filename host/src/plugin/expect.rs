@@ -27,7 +27,7 @@ use crate::{
 
 /// What is expected of one change.
 #[derive(Clone, Debug)]
-pub(crate) enum Expected {
+pub(super) enum Expected {
     /// It passes as it is, with this version where a migrator says one.
     Unchanged(Option<String>),
     /// A validator finds this wrong.
@@ -45,7 +45,7 @@ pub(crate) enum Expected {
 /// What a validator finds wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Fault {
+pub(super) struct Fault {
     #[serde(default)]
     path: String,
     message: String,
@@ -54,7 +54,7 @@ pub(crate) struct Fault {
 /// What a migrator makes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Migrated {
+pub(super) struct Migrated {
     from: Option<String>,
     to: Option<String>,
     doc: Map<String, Value>,
@@ -63,7 +63,7 @@ pub(crate) struct Migrated {
 /// One change that a transformer makes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Output {
+pub(super) struct Output {
     op: Option<String>,
     ns: Option<String>,
     key: Option<Map<String, Value>>,
@@ -74,7 +74,7 @@ pub(crate) struct Output {
 /// Where a router sends a change.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Destination {
+pub(super) struct Destination {
     sink: Option<String>,
     target: Option<String>,
     ordering_key: Option<String>,
@@ -87,7 +87,7 @@ impl Expected {
     ///
     /// # Errors
     /// What it should be.
-    pub(crate) fn read(role: Role, value: &Value) -> Result<Self, String> {
+    pub(super) fn read(role: Role, value: &Value) -> Result<Self, String> {
         let wrong = || {
             let forms = match role {
                 Role::Validator => "`accept` or `reject: [ { path, message } ]`",
@@ -120,17 +120,8 @@ impl Expected {
         }
     }
 
-    /// The sinks it names: a router may name no others than the pipeline has.
-    pub(crate) fn sinks(&self) -> impl Iterator<Item = &str> {
-        let destinations = match self {
-            Self::Deliver(destinations) => destinations.as_slice(),
-            _ => &[],
-        };
-        destinations.iter().filter_map(|destination| destination.sink.as_deref())
-    }
-
     /// Whether it is what the plugin made of `origin`.
-    pub(crate) fn is_met(&self, outcome: &Outcome, origin: &Change, sinks: &[String]) -> bool {
+    pub(super) fn is_met(&self, outcome: &Outcome, origin: &Change, sinks: &[String]) -> bool {
         match (self, outcome) {
             (Self::Unchanged(None), Outcome::Unchanged) => true,
             (Self::Unchanged(Some(expected)), Outcome::Version(version)) => **expected == **version,
@@ -229,7 +220,7 @@ fn destination(got: &crate::batch::Destination, sinks: &[String]) -> Destination
 }
 
 /// What a plugin made of `origin`, as an expectation is written.
-pub(crate) fn shown(role: Role, outcome: &Outcome, origin: &Change, sinks: &[String]) -> Value {
+pub(super) fn shown(role: Role, outcome: &Outcome, origin: &Change, sinks: &[String]) -> Value {
     match outcome {
         Outcome::Unchanged if role == Role::Validator => json!("accept"),
         Outcome::Unchanged => json!("unchanged"),

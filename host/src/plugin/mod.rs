@@ -15,7 +15,7 @@ pub mod compare;
 pub mod component;
 mod context;
 pub mod engine;
-pub(crate) mod expect;
+mod expect;
 pub mod history;
 pub mod instance;
 mod kept;
