@@ -127,6 +127,16 @@ codes! {
     PluginOutput = "TG0215";
     /// A plugin failed on everything.
     PluginBreaker = "TG0216";
+    /// A plugin gave other results than its golden samples expect.
+    PluginSamples = "TG0221";
+    /// A plugin's file is barred: it was taken back or refused before.
+    PluginBarred = "TG0222";
+    /// A candidate did not do in the shadow what it should.
+    PluginShadow = "TG0223";
+    /// A new generation did worse than the one before and was taken back.
+    PluginTakenBack = "TG0224";
+    /// There is nothing to promote or to go back to.
+    PluginNoStep = "TG0225";
     /// MongoDB cannot be reached.
     MongoUnreachable = "TG0301";
     /// MongoDB refused the credentials or a right is missing.
@@ -185,6 +195,8 @@ codes! {
     ShutdownTimeout = "TG0702";
     /// A host or pipeline that was asked for does not run.
     NotRunning = "TG0703";
+    /// A request to the admin server may not change anything.
+    AdminDenied = "TG0704";
     /// A folder is no plugin project.
     ProjectMissing = "TG0801";
     /// The `plugin.yaml` of a project is wrong.

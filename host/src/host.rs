@@ -16,7 +16,9 @@ use crate::{
     config::{Config, PipelineConfig, SinkConfig},
     error::{Code, Fault},
     pipeline::{Mode, Pipeline, Stop},
-    plugin::{Generation, PluginEngine, PluginHost, PluginObserver, limits::Limits, stage::StageSpec},
+    plugin::{
+        Generation, Memory, PluginControl, PluginEngine, PluginHost, PluginObserver, limits::Limits, stage::StageSpec,
+    },
     source::{AnySource, BatchLimits},
     state::StateDir,
     status::{LoadedPlugin, PipelineParts, State, Status},
@@ -46,7 +48,11 @@ enum Order {
 
 /// A handle on a running host. Cloning gives another handle to the same host.
 #[derive(Clone, Debug)]
-pub struct Control(mpsc::Sender<Order>);
+pub struct Control {
+    orders: mpsc::Sender<Order>,
+    /// What is done to plugins goes to them at once.
+    plugins: PluginControl,
+}
 
 impl Control {
     /// Pauses a pipeline, or lets a paused one go on.
@@ -56,8 +62,13 @@ impl Control {
     pub async fn pause(&self, pipeline: &str, paused: bool) -> Result<(), Fault> {
         let (done, answer) = oneshot::channel();
         let order = Order::Pause { pipeline: pipeline.to_owned(), paused, done };
-        self.0.send(order).await.map_err(|_| ending())?;
+        self.orders.send(order).await.map_err(|_| ending())?;
         answer.await.map_err(|_| ending())?
+    }
+
+    /// The plugins of the host.
+    pub fn plugins(&self) -> &PluginControl {
+        &self.plugins
     }
 
     /// Runs another configuration: pipelines that changed are drained and begun again, the others go on. Returns what was done.
@@ -67,7 +78,7 @@ impl Control {
     pub async fn reload(&self, config: Config) -> Result<Vec<String>, Vec<Fault>> {
         let (done, answer) = oneshot::channel();
         let order = Order::Reload { config: Box::new(config), done };
-        self.0.send(order).await.map_err(|_| vec![ending()])?;
+        self.orders.send(order).await.map_err(|_| vec![ending()])?;
         answer.await.map_err(|_| vec![ending()])?
     }
 }
@@ -100,7 +111,12 @@ fn specs(config: &Config, name: &Arc<str>, pipeline: &PipelineConfig) -> Vec<Sta
 ///
 /// # Errors
 /// Every plugin that cannot be used.
-pub fn load_plugins(config: &Config, cache: Option<&Path>, status: &Status) -> Result<PluginHost, Vec<Fault>> {
+pub fn load_plugins(
+    config: &Config,
+    cache: Option<&Path>,
+    memory: Memory<'_>,
+    status: &Status,
+) -> Result<PluginHost, Vec<Fault>> {
     let engine = PluginEngine::new(cache).map_err(|fault| vec![fault])?;
     let stages: Vec<(Arc<str>, Vec<StageSpec>)> = config
         .pipelines
@@ -112,7 +128,7 @@ pub fn load_plugins(config: &Config, cache: Option<&Path>, status: &Status) -> R
         })
         .collect();
     let observer = Box::new(status.clone());
-    PluginHost::load(engine, &config.plugins.dir, &stages, status.metrics().clone(), observer)
+    PluginHost::load(engine, &config.plugins, memory, &stages, status.metrics().clone(), observer)
 }
 
 impl PluginObserver for Status {
@@ -151,8 +167,11 @@ impl Host {
             StateDir::open(&config.state.dir).map_err(|fault| vec![fault])?
         };
         let cache = (!mode.dry_run).then(|| state.path().join("compiled"));
-        let plugins = load_plugins(&config, cache.as_deref(), status)?;
+        let memory = Memory { state: Some(state.path()), writes: !mode.dry_run };
+        let plugins = load_plugins(&config, cache.as_deref(), memory, status)?;
+        status.watch_plugins(plugins.control());
         let (orders, received) = mpsc::channel(4);
+        let control = Control { orders, plugins: plugins.control() };
         let mut host = Self {
             config,
             plugins,
@@ -161,7 +180,7 @@ impl Host {
             mode,
             pipelines: Vec::new(),
             orders: received,
-            control: Control(orders),
+            control,
         };
         host.pipelines = host
             .config
@@ -389,6 +408,7 @@ impl Host {
             dead_letter,
             state: Arc::clone(&self.state),
             log_fields: config.log.fields.iter().cloned().collect(),
+            provenance: config.plugins.provenance,
             status: self.status.add_pipeline(name, parts),
             metrics: metrics.clone(),
             mode: self.mode,

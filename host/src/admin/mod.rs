@@ -1,8 +1,9 @@
 //! The admin HTTP server: health, readiness, metrics and status.
 //!
 //! It answers from the moment the host starts, before any pipeline runs, so that a host that cannot reach its servers says
-//! so. It tells, and lets an operator pause a pipeline and let it go on.
+//! so. It tells, and lets an operator pause a pipeline and let it go on, and promote a plugin or take it back. [`guard`] says who may.
 
+mod guard;
 mod holder;
 mod pages;
 
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
+    config::Secret,
     error::{Code, Fault},
     host::Control,
     status::Status,
@@ -37,19 +39,26 @@ pub struct AdminServer {
 }
 
 impl AdminServer {
-    /// Listens at `listen` and answers from now on; port 0 takes a free port.
+    /// Listens at `listen` and answers from now on; port 0 takes a free port. Without a `token` only requests from this machine may
+    /// change something.
     ///
     /// # Errors
     /// [`Code::AdminListen`] when the address cannot be listened at.
-    pub fn start(listen: SocketAddr, status: Status, control: Option<Control>) -> Result<Self, Fault> {
+    pub fn start(
+        listen: SocketAddr,
+        token: Option<Secret>,
+        status: Status,
+        control: Option<Control>,
+    ) -> Result<Self, Fault> {
         let listener = bind(listen).map_err(|cause| cannot_listen(listen, &cause))?;
         let address = listener.local_addr().map_err(|cause| cannot_listen(listen, &cause))?;
         info!(event = "admin_listening", address = %address, "the admin server answers at http://{address}/");
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
-            let server =
-                axum::serve(listener, pages::router(status, control)).with_graceful_shutdown(stopped.cancelled_owned());
+            let service = pages::router(status, control, guard::Guard { token });
+            let service = service.into_make_service_with_connect_info::<SocketAddr>();
+            let server = axum::serve(listener, service).with_graceful_shutdown(stopped.cancelled_owned());
             if let Err(cause) = server.await {
                 warn!(event = "admin_failed", error = %cause, "the admin server ended: {cause}");
             }

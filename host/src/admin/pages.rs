@@ -1,8 +1,10 @@
 //! What the admin server answers.
 
+use std::net::SocketAddr;
+
 use axum::{
     Router,
-    extract::{Path, RawQuery, State},
+    extract::{ConnectInfo, Path, RawQuery, State},
     http::{HeaderMap, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -10,8 +12,14 @@ use axum::{
 use serde::Serialize;
 use serde_json::json;
 
-use super::ACTION_HEADER;
-use crate::{host::Control, status::Status, telemetry::metrics};
+use super::{ACTION_HEADER, guard::Guard};
+use crate::{
+    error::{Code, Fault},
+    host::Control,
+    plugin::PluginControl,
+    status::Status,
+    telemetry::metrics,
+};
 
 /// The index at `/`.
 const INDEX: &str = "\
@@ -21,16 +29,35 @@ tidegate
 /readiness      200 when plugins are loaded, sinks connected, sources open and their positions stored
 /metrics        figures for Prometheus (OpenMetrics text)
 /api/v1/status  what each pipeline and plugin is doing, as JSON; add ?pretty to read it
+/api/v1/plugins which generation of each plugin runs, what is tried, what is barred; NAME/history: what happened
 
 POST /api/v1/pipelines/NAME/pause, POST /api/v1/pipelines/NAME/resume
-                pause a pipeline, let it go on (with the header x-tidegate-action: 1)
+                pause a pipeline, let it go on
+POST /api/v1/plugins/NAME/promote, POST /api/v1/plugins/NAME/rollback
+                promote the candidate of a plugin, take its newest step back
+                (each with the header x-tidegate-action: 1, and the token where there is one)
 ";
 
-pub(super) fn router(status: Status, control: Option<Control>) -> Router {
+/// What those who give orders go through.
+#[derive(Clone)]
+struct Desk {
+    control: Option<Control>,
+    guard: Guard,
+}
+
+pub(super) fn router(status: Status, control: Option<Control>, guard: Guard) -> Router {
+    let desk = Desk { control, guard };
     let actions = Router::new()
         .route("/api/v1/pipelines/{pipeline}/{action}", post(act))
+        .route("/api/v1/plugins/{plugin}/promote", post(promote))
+        .route("/api/v1/plugins/{plugin}/rollback", post(rollback))
         .method_not_allowed_fallback(only_post)
-        .with_state(control);
+        .with_state(desk.clone());
+    let plugins = Router::new()
+        .route("/api/v1/plugins", get(plugins))
+        .route("/api/v1/plugins/{plugin}/history", get(history))
+        .method_not_allowed_fallback(not_allowed)
+        .with_state(desk);
     Router::new()
         .route("/", get(|| async { INDEX }))
         .route("/health", get(health))
@@ -41,29 +68,115 @@ pub(super) fn router(status: Status, control: Option<Control>) -> Router {
         .method_not_allowed_fallback(not_allowed)
         .with_state(status)
         .merge(actions)
+        .merge(plugins)
+}
+
+fn refuse(code: StatusCode, fault: &Fault) -> Response {
+    answer(code, &json!({ "error": fault.message, "code": fault.code.as_str() }), false)
+}
+
+fn is_pretty(query: Option<&str>) -> bool {
+    query.is_some_and(|query| query.split('&').any(|part| part == "pretty" || part.starts_with("pretty=")))
+}
+
+impl Desk {
+    /// The host, for somebody who may change something.
+    fn open(&self, headers: &HeaderMap, peer: SocketAddr) -> Result<&Control, Box<Response>> {
+        let denied = match self.guard.token {
+            Some(_) if headers.contains_key(ACTION_HEADER) => StatusCode::UNAUTHORIZED,
+            _ => StatusCode::FORBIDDEN,
+        };
+        self.guard.may_act(headers, peer).map_err(|fault| Box::new(refuse(denied, &fault)))?;
+        self.control.as_ref().ok_or_else(|| Box::new(not_yet()))
+    }
+}
+
+fn not_yet() -> Response {
+    refuse(StatusCode::SERVICE_UNAVAILABLE, &Fault::fatal(Code::NotRunning, "the host takes no orders yet"))
 }
 
 async fn act(
-    State(control): State<Option<Control>>,
+    State(desk): State<Desk>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Path((pipeline, action)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    let refuse = |code, error: String| answer(code, &json!({ "error": error }), false);
-    if !headers.contains_key(ACTION_HEADER) {
-        let error = format!("a request that changes something needs the header `{ACTION_HEADER}: 1`");
-        return refuse(StatusCode::FORBIDDEN, error);
-    }
+    let control = match desk.open(&headers, peer) {
+        Ok(control) => control,
+        Err(refused) => return *refused,
+    };
     let paused = match action.as_str() {
         "pause" => true,
         "resume" => false,
-        _ => return refuse(StatusCode::NOT_FOUND, format!("a pipeline takes `pause` and `resume`, not `{action}`")),
-    };
-    let Some(control) = control else {
-        return refuse(StatusCode::SERVICE_UNAVAILABLE, "the host takes no orders yet".to_owned());
+        _ => {
+            let error = format!("a pipeline takes `pause` and `resume`, not `{action}`");
+            return answer(StatusCode::NOT_FOUND, &json!({ "error": error }), false);
+        }
     };
     match control.pause(&pipeline, paused).await {
         Ok(()) => answer(StatusCode::OK, &json!({ "pipeline": pipeline, "paused": paused }), false),
-        Err(fault) => refuse(StatusCode::NOT_FOUND, fault.message),
+        Err(fault) => refuse(StatusCode::NOT_FOUND, &fault),
+    }
+}
+
+async fn promote(
+    State(desk): State<Desk>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Path(plugin): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    step(&desk, peer, &headers, plugin, PluginControl::promote).await
+}
+
+async fn rollback(
+    State(desk): State<Desk>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Path(plugin): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    step(&desk, peer, &headers, plugin, PluginControl::rollback).await
+}
+
+/// A step of a plugin. It may compile a component, and waits for one that is being compiled: not on a thread of the runtime.
+async fn step(
+    desk: &Desk,
+    peer: SocketAddr,
+    headers: &HeaderMap,
+    plugin: String,
+    take: fn(&PluginControl, &str) -> Result<String, Fault>,
+) -> Response {
+    let control = match desk.open(headers, peer) {
+        Ok(control) => control.plugins().clone(),
+        Err(refused) => return *refused,
+    };
+    let done = tokio::task::spawn_blocking({
+        let plugin = plugin.clone();
+        move || take(&control, &plugin)
+    });
+    match done.await {
+        Ok(Ok(done)) => answer(StatusCode::OK, &json!({ "plugin": plugin, "done": done }), false),
+        Ok(Err(fault)) if fault.code == Code::NotRunning => refuse(StatusCode::NOT_FOUND, &fault),
+        Ok(Err(fault)) => refuse(StatusCode::CONFLICT, &fault),
+        Err(cause) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &Fault::fatal(Code::Internal, cause.to_string())),
+    }
+}
+
+async fn plugins(
+    State(desk): State<Desk>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let Some(control) = &desk.control else { return not_yet() };
+    let plugins = control.plugins().list(desk.guard.knows(&headers, peer));
+    answer(StatusCode::OK, &json!({ "plugins": plugins }), is_pretty(query.as_deref()))
+}
+
+async fn history(State(desk): State<Desk>, Path(plugin): Path<String>, RawQuery(query): RawQuery) -> Response {
+    let Some(control) = &desk.control else { return not_yet() };
+    match control.plugins().history(&plugin) {
+        Ok(entries) => answer(StatusCode::OK, &json!({ "history": entries }), is_pretty(query.as_deref())),
+        Err(fault) => refuse(StatusCode::NOT_FOUND, &fault),
     }
 }
 
@@ -89,9 +202,7 @@ async fn metrics(State(status): State<Status>) -> Response {
 }
 
 async fn page(State(status): State<Status>, RawQuery(query): RawQuery) -> Response {
-    let pretty =
-        query.is_some_and(|query| query.split('&').any(|part| part == "pretty" || part.starts_with("pretty=")));
-    answer(StatusCode::OK, &status, pretty)
+    answer(StatusCode::OK, &status, is_pretty(query.as_deref()))
 }
 
 async fn not_found(uri: Uri) -> Response {

@@ -52,7 +52,7 @@ fn serve() -> (AdminServer, Status, PipelineStatus) {
         checkpoint: None,
     };
     let pipeline = status.add_pipeline("p", parts);
-    let server = AdminServer::start(SocketAddr::from(([127, 0, 0, 1], 0)), status.clone(), None).unwrap();
+    let server = AdminServer::start(SocketAddr::from(([127, 0, 0, 1], 0)), None, status.clone(), None).unwrap();
     assert_ne!(server.address().port(), 0);
     (server, status, pipeline)
 }
@@ -137,14 +137,14 @@ async fn what_is_not_there_is_told_as_json_and_the_index_names_what_is() {
 async fn a_port_in_use_is_explained_and_a_stopped_server_frees_it() {
     let (server, status, _pipeline) = serve();
     let address = server.address();
-    let fault = AdminServer::start(address, status.clone(), None).unwrap_err();
+    let fault = AdminServer::start(address, None, status.clone(), None).unwrap_err();
     assert_eq!(fault.code, Code::AdminListen);
     assert!(fault.message.contains(&address.to_string()) && fault.message.contains("`admin.listen`"), "{fault}");
     if cfg!(target_os = "linux") {
         assert!(fault.message.contains(&format!("(process {})", std::process::id())), "{fault}");
     }
     server.stop().await;
-    AdminServer::start(address, status, None).unwrap().stop().await;
+    AdminServer::start(address, None, status, None).unwrap().stop().await;
 }
 
 #[tokio::test]

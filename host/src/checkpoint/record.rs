@@ -19,6 +19,9 @@ pub struct StageGeneration {
     pub plugin: String,
     /// Its generation in the run that wrote the checkpoint.
     pub generation: u64,
+    /// As its manifest says; empty in checkpoints of before it was kept.
+    #[serde(default)]
+    pub version: String,
     /// SHA-256 of its file, in hexadecimal.
     pub digest: String,
 }

@@ -244,7 +244,8 @@ async fn show(records: Vec<Record>, name: &str, json: bool) -> Result<(), Fault>
             text += &format!("  source   {}\n  written  {}\n", about.source, about.at);
             for stage in &about.stages {
                 let digest = stage.digest.get(..12).unwrap_or_default();
-                text += &format!("  plugin   {} generation {} ({digest})\n", stage.plugin, stage.generation);
+                let version = if stage.version.is_empty() { String::new() } else { format!(" {}", stage.version) };
+                text += &format!("  plugin   {}{version} generation {} ({digest})\n", stage.plugin, stage.generation);
             }
         }
         text += &format!("  fence    {}\n", found.fence);

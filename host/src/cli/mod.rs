@@ -1,10 +1,12 @@
 //! The command line: one file for each command.
 
+mod ask;
 mod check;
 mod checkpoint;
 mod dlq;
 mod explain;
 pub mod live;
+mod live_plugins;
 mod pipeline;
 mod plugin;
 mod run;

@@ -92,7 +92,8 @@ fn is_configuration(fault: &Fault) -> bool {
 
 async fn serve(config: &Config, file: &Path, host: Host, status: &Status, screen: &Screen) -> Result<(), Fault> {
     let control = host.control();
-    let admin = AdminServer::start(config.admin.listen, status.clone(), Some(control.clone()))?;
+    let admin =
+        AdminServer::start(config.admin.listen, config.admin.token.clone(), status.clone(), Some(control.clone()))?;
     let live = screen.is_terminal().then(|| Live::start(screen, status));
     let stop = Stop::default();
     let signals = tokio::spawn(watch_signals(stop.clone(), config.shutdown_timeout.0));

@@ -43,6 +43,9 @@ pub(super) fn decode<T: de::DeserializeOwned>(root: &Node) -> Result<T, Vec<Draf
     }
 }
 
+/// Name of the type of what can be switched off: a map is its options, without a word before them.
+const SWITCH: &str = "Switch";
+
 /// The keys that lead to a value.
 pub(super) enum Path<'a> {
     Root,
@@ -444,16 +447,20 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
 
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         known: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Failure> {
+        if let (SWITCH, Value::Map(_), Some(key)) = (name, &self.node.value, self.key) {
+            let choice = Choice { of: self, word: "on", options: Some((key, self.node)), whole: true };
+            return self.place(visitor.visit_enum(choice));
+        }
         let words = known.join(", ");
         match &self.node.value {
             Value::Scalar(_) if self.node.is_null() => Err(self.wrong_type(&format!("one of {words}"))),
             Value::Scalar(scalar) => {
                 if let Some(word) = known.iter().find(|word| **word == scalar.text) {
-                    return self.place(visitor.visit_enum(Choice { of: self, word, options: None }));
+                    return self.place(visitor.visit_enum(Choice { of: self, word, options: None, whole: false }));
                 }
                 // What came from a variable may be anything, a secret too.
                 let message = match scalar.variables.as_slice() {
@@ -473,7 +480,8 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
                 match (first, second) {
                     (Some((key, options)), None) => {
                         let word = known.iter().find(|word| **word == key.name).copied().unwrap_or_default();
-                        self.place(visitor.visit_enum(Choice { of: self, word, options: Some((key, options)) }))
+                        let choice = Choice { of: self, word, options: Some((key, options)), whole: false };
+                        self.place(visitor.visit_enum(choice))
                     }
                     (Some((first, _)), Some((second, _))) => {
                         let message = format!(
@@ -564,6 +572,8 @@ struct Choice<'a> {
     word: &'static str,
     /// `word: options`; none for a bare word.
     options: Option<(&'a Key, &'a Node)>,
+    /// The options are the whole value: the word does not stand in the file.
+    whole: bool,
 }
 
 impl<'de> EnumAccess<'de> for Choice<'_> {
@@ -589,17 +599,18 @@ impl<'de> VariantAccess<'de> for Choice<'_> {
     /// A bare word, or one with nothing behind it, stands for its options all at their defaults.
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Failure> {
         let Decoder { node, key, path, problems } = self.of;
-        let inner = Path::Key(path, self.word);
+        let named = Path::Key(path, self.word);
+        let inner = if self.whole { path } else { &named };
         match self.options {
             Some((key, options)) if !options.is_null() => {
-                seed.deserialize(Decoder { node: options, key: Some(key), path: &inner, problems })
+                seed.deserialize(Decoder { node: options, key: Some(key), path: inner, problems })
             }
             given => {
                 let empty = Node { place: node.place.clone(), value: Value::Map(Vec::new()) };
                 seed.deserialize(Decoder {
                     node: &empty,
                     key: given.map(|(key, _)| key).or(key),
-                    path: &inner,
+                    path: inner,
                     problems,
                 })
             }

@@ -16,7 +16,8 @@ use serde_json::Value;
 use super::{
     model::{
         CheckpointConfig, Config, DeadLetterConfig, FullDocument, LimitsConfig, MongodbDeadLetterConfig,
-        MongodbSourceConfig, PipelineConfig, RetryConfig, Secret, SinkConfig, SourceConfig, StageConfig, WriteMode,
+        MongodbSourceConfig, PipelineConfig, RetryConfig, Secret, SinkConfig, SourceConfig, StageConfig, SwapConfig,
+        Switch, WriteMode,
     },
     node::Node,
     problem::{Draft, did_you_mean},
@@ -30,6 +31,9 @@ const CHANGE_STREAM_STAGES: &[&str] =
 
 const LONGEST_NAME: usize = 64;
 const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Fewer characters are soon guessed.
+const SHORTEST_TOKEN: usize = 16;
 
 /// All that is wrong; the tree gives the places.
 pub(super) fn validate(config: &Config, root: &Node) -> Vec<Draft> {
@@ -136,6 +140,19 @@ impl Check<'_> {
         self.path(&state.key("dir"), &config.state.dir);
         self.path(&plugins.key("dir"), &config.plugins.dir);
         self.limits(&plugins.key("limits"), &config.plugins.limits);
+        self.swap(&plugins.key("swap"), &config.plugins.swap);
+        for (name, each) in &config.plugins.each {
+            let at = plugins.key("each").key(name);
+            let runs = |pipeline: &PipelineConfig| pipeline.stages.iter().any(|stage| stage.plugin == *name);
+            if !config.pipelines.values().any(runs) {
+                self.value(&at, "is a plugin that no stage names", "name it as the stages do, or remove it");
+            }
+            self.swap(&at.key("swap"), &each.swap);
+        }
+        if config.admin.token.as_ref().is_some_and(|token| token.reveal().len() < SHORTEST_TOKEN) {
+            let help = format!("take at least {SHORTEST_TOKEN} characters at random, or leave it out");
+            self.value(&root.key("admin").key("token"), "is too short to keep anybody out", help);
+        }
 
         let at = root.key("pipelines");
         if config.pipelines.is_empty() {
@@ -424,6 +441,32 @@ impl Check<'_> {
         if stage.breaker.after == 0 {
             let help = "take 1 or more; a big number keeps the breaker from ever tripping";
             self.value(&at.key("breaker").key("after"), "is 0, which trips before anything failed", help);
+        }
+    }
+
+    fn swap(&mut self, at: &At<'_>, swap: &SwapConfig) {
+        if let Some(Switch::On(shadow)) = &swap.shadow {
+            let at = at.key("shadow");
+            self.span(&at.key("time"), shadow.time, Duration::from_millis(1), DAY);
+            if shadow.changes == 0 {
+                self.value(&at.key("changes"), "is 0, which compares nothing", "take 1 or more, or `shadow: off`");
+            }
+            if !(shadow.sample > 0.0 && shadow.sample <= 1.0) {
+                self.value(&at.key("sample"), "is no share of the batches", "take more than 0, up to 1.0 for all");
+            }
+        }
+        if let Some(Switch::On(probation)) = &swap.probation {
+            let at = at.key("probation");
+            self.span(&at.key("time"), probation.time, Duration::from_millis(1), DAY);
+            let help = "take 1 or more; 1 takes a plugin back for one bad document";
+            for (key, count) in [("failures", probation.failures), ("rejects", probation.rejects)] {
+                if count == 0 {
+                    self.value(&at.key(key), "is 0, which takes back a plugin that did nothing wrong", help);
+                }
+            }
+            if !(probation.factor >= 1.0 && probation.factor.is_finite()) {
+                self.value(&at.key("factor"), "is less than 1", "take 1.0 or more: so many times the rate before");
+            }
         }
     }
 

@@ -49,6 +49,12 @@ pub struct Again {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
     /// As in a letter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugin_version: Option<String>,
+    /// As in a letter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugin_digest: Option<String>,
+    /// As in a letter.
     pub reason: String,
     /// As in a letter.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -72,6 +78,8 @@ impl Again {
         letter.stage.clone_from(&self.stage);
         letter.plugin.clone_from(&self.plugin);
         letter.generation = self.generation;
+        letter.plugin_version.clone_from(&self.plugin_version);
+        letter.plugin_digest.clone_from(&self.plugin_digest);
         letter.reason.clone_from(&self.reason);
         letter.violations.clone_from(&self.violations);
     }

@@ -2,7 +2,7 @@
 //!
 //! ```json
 //! {"at":"2026-01-31T12:00:00.000Z","kind":"rejected","reason":"...","pipeline":"...","stage":"...","plugin":"...",
-//!  "generation":1,"violations":[{"path":"...","message":"..."}],"id":"...","change":{...},"original":{...}}
+//!  "generation":1,"plugin_version":"...","plugin_digest":"...","violations":[{"path":"...","message":"..."}],"id":"...","change":{...},"original":{...}}
 //! ```
 //! The change is written as in [`crate::format::lines`], as the stage got it; `original` is the same change as the source read
 //! it, where an earlier stage made another of it. What was no change at all stands under `raw` instead. Members without a
@@ -67,6 +67,10 @@ pub struct DeadLetter {
     pub plugin: Option<String>,
     /// The generation of that plugin.
     pub generation: Option<u64>,
+    /// The version of that plugin, as its manifest says.
+    pub plugin_version: Option<String>,
+    /// SHA-256 of that plugin's file.
+    pub plugin_digest: Option<String>,
     /// Why, in a sentence.
     pub reason: String,
     /// What a validator found: path in the document and message.
@@ -92,6 +96,8 @@ impl DeadLetter {
             stage: stage.into(),
             plugin: None,
             generation: None,
+            plugin_version: None,
+            plugin_digest: None,
             reason: reason.into(),
             violations: Vec::new(),
             at: now_millis(),
@@ -138,6 +144,14 @@ impl DeadLetter {
         if let Some(generation) = self.generation {
             out.extend_from_slice(b",\"generation\":");
             out.extend_from_slice(itoa::Buffer::new().format(generation).as_bytes());
+        }
+        for (name, value) in
+            [(",\"plugin_version\":", &self.plugin_version), (",\"plugin_digest\":", &self.plugin_digest)]
+        {
+            if let Some(value) = value {
+                out.extend_from_slice(name.as_bytes());
+                write_str(out, value);
+            }
         }
         if !self.violations.is_empty() {
             out.extend_from_slice(b",\"violations\":[");

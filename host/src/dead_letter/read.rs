@@ -45,6 +45,8 @@ impl DeadLetter {
             stage,
             plugin: taken(&mut members, "plugin")?,
             generation: members.get("generation").and_then(Value::as_u64),
+            plugin_version: taken(&mut members, "plugin_version")?,
+            plugin_digest: taken(&mut members, "plugin_digest")?,
             reason,
             violations,
             at: at.timestamp_millis(),

@@ -68,6 +68,8 @@ fn letters() -> Vec<DeadLetter> {
         all.push(DeadLetter {
             plugin: Some("plug in/é".to_owned()),
             generation: Some(7),
+            plugin_version: Some("1.2.3-é".to_owned()),
+            plugin_digest: Some("ab12".to_owned()),
             violations: vec![("a.b".to_owned(), "is \"bad\"".to_owned()), (String::new(), String::new())],
             original: (n % 2 == 0).then(|| Box::new(Change { id: "original".into(), ..change.clone() })),
             at: 1_769_860_800_000 + n as i64,
@@ -207,6 +209,8 @@ async fn marks_filters_and_removal() {
             stage: "sinks.out".to_owned(),
             plugin: None,
             generation: None,
+            plugin_version: None,
+            plugin_digest: None,
             reason: "second".to_owned(),
             violations: vec![("p".to_owned(), "m".to_owned())],
             sinks: vec!["out".to_owned()],

@@ -49,7 +49,7 @@ const MEMBERS: [&str; 12] = [
     "target",
     "ordering_key",
 ];
-const DEAD_LETTER_MEMBERS: [&str; 12] = [
+const DEAD_LETTER_MEMBERS: [&str; 14] = [
     "at",
     "kind",
     "reason",
@@ -57,6 +57,8 @@ const DEAD_LETTER_MEMBERS: [&str; 12] = [
     "stage",
     "plugin",
     "generation",
+    "plugin_version",
+    "plugin_digest",
     "violations",
     "change",
     "original",

@@ -8,8 +8,8 @@ use crate::{
     change::Change,
     error::{Code, Fault},
     plugin::{
-        PluginEngine, StageSet,
-        stage::{Item, Left, StageRunner},
+        PluginEngine, Stage, StageSet,
+        stage::{Halt, Item, Left, StageRunner},
     },
     telemetry::metrics::Metrics,
 };
@@ -18,7 +18,7 @@ use crate::{
 struct Job {
     set: Arc<StageSet>,
     items: Vec<Item>,
-    reply: oneshot::Sender<Result<Done, Fault>>,
+    reply: oneshot::Sender<Result<Done, Halt>>,
 }
 
 /// What a lane made of its share.
@@ -54,7 +54,7 @@ impl Lane {
     }
 
     /// Hands over a share; shares are processed in the order they are handed over.
-    pub(super) fn process(&self, set: Arc<StageSet>, items: Vec<Item>) -> oneshot::Receiver<Result<Done, Fault>> {
+    pub(super) fn process(&self, set: Arc<StageSet>, items: Vec<Item>) -> oneshot::Receiver<Result<Done, Halt>> {
         let (reply, done) = oneshot::channel();
         // When the thread is gone the reply is dropped with the job, and the receiver tells.
         let _ = self.jobs.send(Job { set, items, reply });
@@ -68,18 +68,19 @@ fn run(
     mut items: Vec<Item>,
     engine: &PluginEngine,
     metrics: &Metrics,
-) -> Result<Done, Fault> {
-    for (at, (spec, generation)) in set.stages.iter().enumerate() {
+) -> Result<Done, Halt> {
+    for (at, Stage { spec, generation, .. }) in set.stages.iter().enumerate() {
         let fresh = || StageRunner::new(Arc::clone(spec), Arc::clone(generation), engine.clone(), metrics);
         match stages.get_mut(at) {
-            Some(stage) if stage.runs(generation) => {}
-            Some(stage) => *stage = fresh(),
+            Some(runner) if runner.runs(generation) => {}
+            Some(runner) => *runner = fresh(),
             None => stages.push(fresh()),
         }
     }
     let mut left = Left::default();
-    for stage in stages {
-        items = stage.run(items, &mut left)?;
+    for (runner, stage) in stages.iter_mut().zip(&set.stages) {
+        runner.attend(stage);
+        items = runner.run(items, &mut left)?;
     }
     Ok(Done { items, left })
 }

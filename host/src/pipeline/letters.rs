@@ -73,6 +73,8 @@ impl Letters {
             letters.push(DeadLetter {
                 plugin: Some(casualty.plugin.to_string()),
                 generation: Some(casualty.generation),
+                plugin_version: Some(casualty.version.to_string()),
+                plugin_digest: Some(casualty.digest.to_string()),
                 violations: casualty.violations.into_iter().map(|found| (found.path, found.message)).collect(),
                 original: casualty.original.map(|original| Box::new(Arc::unwrap_or_clone(original))),
                 ..self.letter(casualty.kind, letter, format!("stages[{}]", casualty.stage), &casualty.reason)

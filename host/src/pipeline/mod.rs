@@ -55,6 +55,8 @@ pub struct Pipeline {
     pub state: Arc<StateDir>,
     /// Fields of the document that log lines about a change show.
     pub log_fields: Arc<[String]>,
+    /// Each delivered change says which plugins it was given to.
+    pub provenance: bool,
     /// Where it reports.
     pub status: PipelineStatus,
     /// For the figures of its stages.

@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
+use bytestring::ByteString;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -12,8 +13,12 @@ use super::{
 };
 use crate::{
     batch::{Outbound, Routed, SharedOutbound},
+    change::Change,
     error::{Code, Fault},
-    plugin::{PluginEngine, StageChain, stage::Item},
+    plugin::{
+        PluginEngine, StageChain, StageSet,
+        stage::{Halt, Item},
+    },
     status::PipelineStatus,
     telemetry::metrics::Metrics,
 };
@@ -27,6 +32,8 @@ pub(super) struct Processor {
     pub(super) to_sinks: Vec<mpsc::Sender<SharedOutbound>>,
     pub(super) status: PipelineStatus,
     pub(super) metrics: Metrics,
+    /// Each change says which plugins it was given to.
+    pub(super) provenance: bool,
 }
 
 /// Batches the lanes work on at the same time: while one is put together the lanes have another.
@@ -35,8 +42,12 @@ const UNDER_WAY: usize = 2;
 struct UnderWay {
     number: u64,
     loaded: Loaded,
-    shares: Vec<oneshot::Receiver<Result<Done, Fault>>>,
+    shares: Vec<oneshot::Receiver<Result<Done, Halt>>>,
     ready: Vec<Item>,
+    /// The changes as they were read, while a generation of the set may be taken back.
+    kept: Option<Vec<Change>>,
+    /// What it is processed by.
+    set: Option<Arc<StageSet>>,
 }
 
 impl Processor {
@@ -63,7 +74,7 @@ impl Processor {
                     match batches.try_recv() {
                         Ok(loaded) => Some(loaded),
                         Err(mpsc::error::TryRecvError::Empty) => {
-                            self.finish(&mut under_way).await?;
+                            self.finish(&mut under_way, &lanes).await?;
                             continue;
                         }
                         Err(mpsc::error::TryRecvError::Disconnected) => None,
@@ -78,7 +89,7 @@ impl Processor {
                 }
                 continue;
             }
-            self.finish(&mut under_way).await?;
+            self.finish(&mut under_way, &lanes).await?;
         }
         Ok(())
     }
@@ -86,6 +97,9 @@ impl Processor {
     /// Gives each lane its share. All of a batch is processed by the generations that run now.
     fn begin(&self, number: u64, mut loaded: Loaded, lanes: &[Lane]) -> UnderWay {
         let changes = std::mem::take(&mut loaded.batch.changes);
+        let set = self.stages.as_ref().map(|(_, chain)| chain.current());
+        // Documents are shared, not copied.
+        let kept = set.as_ref().filter(|set| set.is_on_probation()).map(|_| changes.clone());
         let mut shares: Vec<Vec<Item>> = (0..lanes.len().max(1)).map(|_| Vec::new()).collect();
         let expected = changes.len() / shares.len() + 1;
         for share in &mut shares {
@@ -97,28 +111,23 @@ impl Processor {
                 share.push(Item::new(order, change));
             }
         }
-        match &self.stages {
-            None => UnderWay { number, loaded, shares: Vec::new(), ready: shares.into_iter().flatten().collect() },
-            Some((_, chain)) => {
-                let set = chain.current();
-                let shares = lanes
-                    .iter()
-                    .zip(shares)
-                    .filter(|(_, share)| !share.is_empty())
-                    .map(|(lane, share)| lane.process(Arc::clone(&set), share))
-                    .collect();
-                UnderWay { number, loaded, shares, ready: Vec::new() }
-            }
-        }
+        let Some(set) = set else {
+            let ready = shares.into_iter().flatten().collect();
+            return UnderWay { number, loaded, shares: Vec::new(), ready, kept, set };
+        };
+        let shares = lanes
+            .iter()
+            .zip(shares)
+            .filter(|(_, share)| !share.is_empty())
+            .map(|(lane, share)| lane.process(Arc::clone(&set), share))
+            .collect();
+        UnderWay { number, loaded, shares, ready: Vec::new(), kept, set: Some(set) }
     }
 
-    /// Waits for the oldest batch and hands it to the sinks. Dead letters are durable before any sink has the batch, so
-    /// that the frontier needs to know of the sinks alone.
-    async fn finish(&self, under_way: &mut VecDeque<UnderWay>) -> Result<(), Fault> {
-        let Some(UnderWay { number, loaded, shares, ready: mut items }) = under_way.pop_front() else { return Ok(()) };
+    /// Waits until the lanes are done with a batch.
+    async fn gather(&self, shares: Vec<oneshot::Receiver<Result<Done, Halt>>>) -> Result<Done, Halt> {
         let several = shares.len() > 1;
-        let mut casualties = Vec::new();
-        let mut filtered = 0;
+        let mut all = Done::default();
         for share in shares {
             let done = share.await.map_err(|_| {
                 Fault::fatal(
@@ -129,20 +138,47 @@ impl Processor {
                     ),
                 )
             })??;
-            casualties.extend(done.left.casualties);
-            filtered += done.left.filtered;
-            if items.is_empty() {
-                items = done.items;
+            all.left.casualties.extend(done.left.casualties);
+            all.left.filtered += done.left.filtered;
+            if all.items.is_empty() {
+                all.items = done.items;
             } else {
-                items.extend(done.items);
+                all.items.extend(done.items);
             }
         }
         if several {
             // Each share is in order: the stable sort merges runs.
-            items.sort_by_key(|item| item.order);
+            all.items.sort_by_key(|item| item.order);
         }
         // Not only lanes: of one lane, what an early stage put out stands before what a later stage did.
-        casualties.sort_by_key(|casualty| casualty.order);
+        all.left.casualties.sort_by_key(|casualty| casualty.order);
+        Ok(all)
+    }
+
+    /// Waits for the oldest batch and hands it to the sinks. Dead letters are durable before any sink has the batch, so
+    /// that the frontier needs to know of the sinks alone.
+    async fn finish(&self, under_way: &mut VecDeque<UnderWay>, lanes: &[Lane]) -> Result<(), Fault> {
+        let Some(UnderWay { number, mut loaded, shares, ready, kept, set }) = under_way.pop_front() else {
+            return Ok(());
+        };
+        let done = match (self.gather(shares).await, kept) {
+            (Ok(done), _) => done,
+            (Err(Halt::TakenBack), Some(changes)) => {
+                // Nothing of it was delivered or put in the dead letter: it is processed anew, whole, by what runs now.
+                loaded.batch.changes = changes;
+                under_way.push_front(self.begin(number, loaded, lanes));
+                return Ok(());
+            }
+            (Err(Halt::TakenBack), None) => {
+                return Err(Fault::fatal(Code::Internal, "a batch was not kept for a plugin that was taken back"));
+            }
+            (Err(Halt::Fault(fault)), _) => return Err(fault),
+        };
+        let mut items = if self.stages.is_some() { done.items } else { ready };
+        let (casualties, filtered) = (done.left.casualties, done.left.filtered);
+        if let Some(set) = set.filter(|_| self.provenance) {
+            mark(&mut items, &set);
+        }
         let metrics = self.status.metrics();
         metrics.events_filtered.inc_by(filtered);
         self.letters.bury(casualties, &loaded.batch.unreadable).await?;
@@ -166,5 +202,23 @@ impl Processor {
             }
         }
         Ok(())
+    }
+}
+
+/// Name of the header with the plugins that a change was given to.
+const PROVENANCE: &str = "tidegate_plugins";
+
+/// Says of each change which plugins it was given to: `name@version#digest,...`, the digest cut to twelve digits. Most changes of
+/// a batch were given to the same: the text is made once for all of them.
+fn mark(items: &mut [Item], set: &StageSet) {
+    let mut texts: Vec<(u64, ByteString)> = Vec::new();
+    for item in items {
+        let known = texts.iter().find(|(touched, _)| *touched == item.touched).map(|(_, text)| text.clone());
+        let text = known.unwrap_or_else(|| {
+            let text = ByteString::from(set.provenance(item.touched));
+            texts.push((item.touched, text.clone()));
+            text
+        });
+        item.change.headers.set(ByteString::from_static(PROVENANCE), text);
     }
 }

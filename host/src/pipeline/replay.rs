@@ -18,7 +18,10 @@ use crate::{
     dead_letter::{Again, Kept, Letters, Mark, MarkState, State},
     error::{Code, Fault},
     format::time::{iso8601, now_millis},
-    plugin::{PluginHost, StageChain, stage::Item},
+    plugin::{
+        PluginHost, StageChain,
+        stage::{Halt, Item},
+    },
     sink::{AnySink, Sink as _, Writes, Wrote},
     telemetry::metrics::{DeadLetterKind, Metrics},
 };
@@ -203,12 +206,20 @@ impl Replay {
         let changes = letters.iter().filter_map(|kept| kept.letter.original.as_deref().or(kept.letter.change()));
         let items: Vec<Item> = (0..).zip(changes).map(|(order, change)| Item::new(order, change.clone())).collect();
         let done = match &self.lane {
-            Some((lane, chain)) => lane.process(chain.current(), items).await.map_err(|_| {
-                Fault::fatal(
-                    Code::Internal,
-                    "the lane of a replay broke; this is a defect of tidegate, please report it",
-                )
-            })??,
+            Some((lane, chain)) => lane
+                .process(chain.current(), items)
+                .await
+                .map_err(|_| {
+                    Fault::fatal(
+                        Code::Internal,
+                        "the lane of a replay broke; this is a defect of tidegate, please report it",
+                    )
+                })?
+                .map_err(|halt| match halt {
+                    Halt::Fault(fault) => fault,
+                    // Nothing swaps in a replay.
+                    Halt::TakenBack => Fault::fatal(Code::Internal, "a plugin was taken back in a replay"),
+                })?,
             None => Done { items, ..Done::default() },
         };
         let mut outcomes = vec![Outcome::Filtered; letters.len()];
@@ -256,6 +267,8 @@ impl Replay {
                 Outcome::Failed(again) => again.sinks.push(target.name.clone()),
                 _ => {
                     *outcome = Outcome::Failed(Again {
+                        plugin_version: None,
+                        plugin_digest: None,
                         kind: DeadLetterKind::Refused.as_str().to_owned(),
                         stage: format!("sinks.{}", target.name),
                         plugin: None,
@@ -317,7 +330,7 @@ fn sort_out(letters: &[Kept], done: Done, outcomes: &mut [Outcome]) -> Vec<(usiz
     let mut routed: Vec<(usize, Routed)> = done
         .items
         .into_iter()
-        .map(|Item { order, change, route, original }| (order as usize, Routed { change, route, original }))
+        .map(|Item { order, change, route, original, .. }| (order as usize, Routed { change, route, original }))
         .collect();
     let mut casualties = done.left.casualties;
     for (order, (kept, outcome)) in letters.iter().zip(outcomes.iter_mut()).enumerate() {
@@ -336,6 +349,8 @@ fn sort_out(letters: &[Kept], done: Done, outcomes: &mut [Outcome]) -> Vec<(usiz
                 stage: format!("stages[{}]", casualty.stage),
                 plugin: Some(casualty.plugin.to_string()),
                 generation: Some(casualty.generation),
+                plugin_version: Some(casualty.version.to_string()),
+                plugin_digest: Some(casualty.digest.to_string()),
                 reason: casualty.reason.clone(),
                 violations: casualty.violations.iter().map(|v| (v.path.clone(), v.message.clone())).collect(),
                 sinks: wanted_sinks(kept).into_iter().map(str::to_owned).collect(),
@@ -411,6 +426,8 @@ mod tests {
             stage: 1,
             plugin: "p".into(),
             generation: 2,
+            version: "1".into(),
+            digest: "d".into(),
         }
     }
 

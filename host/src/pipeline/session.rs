@@ -220,6 +220,7 @@ impl Pipeline {
                 to_sinks,
                 status: self.status.clone(),
                 metrics: self.metrics.clone(),
+                provenance: self.provenance,
             }
             .run(from_reader),
         );

@@ -12,6 +12,7 @@ use super::{
     context::{Context, Identity},
     instance::Instance,
     limits::Limits,
+    tally::Tally,
 };
 use crate::{
     error::{Code, Fault},
@@ -37,7 +38,9 @@ pub struct Generation {
     /// When it was loaded.
     pub loaded_at: SystemTime,
     pub(super) pre: InstancePre<Context>,
-    pub(super) types: RoleTypes,
+    pub(super) types: Arc<RoleTypes>,
+    /// How it does.
+    pub(super) tally: Tally,
 }
 
 impl std::fmt::Debug for Generation {
@@ -131,10 +134,29 @@ impl Generation {
             size: bytes.len(),
             loaded_at: SystemTime::now(),
             pre,
-            types,
+            types: Arc::new(types),
+            tally: Tally::default(),
         };
         generation.manifest = generation.ask_manifest(engine)?;
         Ok(generation)
+    }
+
+    /// The same component as another generation: what goes back into service counts up like everything else, so that whatever is still
+    /// said of its first turn is not taken for the second.
+    pub(super) fn again(&self, number: u64) -> Self {
+        Self {
+            plugin: Arc::clone(&self.plugin),
+            number,
+            digest: self.digest.clone(),
+            manifest: self.manifest.clone(),
+            roles: self.roles.clone(),
+            imports: self.imports.clone(),
+            size: self.size,
+            loaded_at: SystemTime::now(),
+            pre: self.pre.clone(),
+            types: Arc::clone(&self.types),
+            tally: self.tally.again(),
+        }
     }
 
     fn ask_manifest(&self, engine: &PluginEngine) -> Result<Manifest, Fault> {

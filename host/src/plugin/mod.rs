@@ -4,21 +4,35 @@
 //! [`component`] one loaded version of a plugin (a *generation*), [`instance`] one warm instance of it with its limits,
 //! [`stage`] runs changes through an instance and finds the guilty one when a call fails, and [`registry`] knows which
 //! generation is the running one; [`watch`] tells it when files changed. A stage has a [`breaker`], and [`when`] says what it sees.
+//!
+//! [`swap`] is the way of a new file: [`samples`], then the [`shadow`] with what [`compare`] makes of it, then the [`probation`],
+//! judged by the [`tally`]. [`history`] and [`kept`] are what survives a restart, and [`view`] is what is shown of it all.
 
 mod abi;
 mod breaker;
+pub mod chain;
+pub mod compare;
 pub mod component;
 mod context;
 pub mod engine;
 pub(crate) mod expect;
+pub mod history;
 pub mod instance;
+mod kept;
 pub mod limits;
+mod probation;
 pub mod registry;
+mod samples;
+mod shadow;
 pub mod stage;
+mod swap;
+mod tally;
 pub(crate) mod trial;
+pub mod view;
 mod watch;
 pub mod when;
 
+pub use chain::{Stage, StageChain, StageSet};
 pub use component::Generation;
 pub use engine::PluginEngine;
-pub use registry::{PluginHost, PluginObserver, StageChain, StageSet};
+pub use registry::{Memory, PluginControl, PluginHost, PluginObserver};

@@ -4,82 +4,28 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
 };
-
-use arc_swap::ArcSwap;
-use tokio::sync::watch;
 
 use super::{
     Generation, PluginEngine,
-    breaker::Turn,
+    chain::{Stage, StageChain},
     component::{digest, read},
     context::Identity,
+    history::{Entry, Event, History, Standing},
     instance::Instance,
+    kept::Kept,
+    probation::Probation,
+    samples,
+    shadow::{Shadow, Tap},
     stage::StageSpec,
     watch::Watcher,
 };
 use crate::{
-    checkpoint::StageGeneration,
+    config::PluginsConfig,
     error::{Code, Fault},
     telemetry::metrics::Metrics,
 };
-
-/// The generations that process a batch, one for each stage: a batch is processed by one set from its first stage to its
-/// last.
-#[derive(Debug)]
-pub struct StageSet {
-    /// In the order of the pipeline.
-    pub stages: Vec<(Arc<StageSpec>, Arc<Generation>)>,
-}
-
-/// The stages of one pipeline, and the set that runs now.
-#[derive(Debug)]
-pub struct StageChain {
-    specs: Vec<Arc<StageSpec>>,
-    current: ArcSwap<StageSet>,
-    /// How often another generation took over.
-    swaps: watch::Sender<u64>,
-}
-
-impl StageSet {
-    /// Which plugin runs in which generation, for the checkpoint.
-    pub fn generations(&self) -> Vec<StageGeneration> {
-        self.stages
-            .iter()
-            .map(|(_, generation)| StageGeneration {
-                plugin: generation.plugin.to_string(),
-                generation: generation.number,
-                digest: generation.digest.clone(),
-            })
-            .collect()
-    }
-}
-
-impl StageChain {
-    fn new(specs: Vec<Arc<StageSpec>>, stages: Vec<(Arc<StageSpec>, Arc<Generation>)>) -> Self {
-        Self { specs, current: ArcSwap::from_pointee(StageSet { stages }), swaps: watch::Sender::new(0) }
-    }
-
-    /// The set for the next batch.
-    pub fn current(&self) -> Arc<StageSet> {
-        self.current.load_full()
-    }
-
-    /// Tells whenever another generation of a plugin of this pipeline has taken over: what a pipeline that pauses since a plugin
-    /// failed on everything (TG0216) waits for.
-    pub fn swaps(&self) -> watch::Receiver<u64> {
-        self.swaps.subscribe()
-    }
-
-    /// Lets every plugin of the pipeline try again, whatever it did before: the pipeline is resumed.
-    pub fn close_breakers(&self, metrics: &Metrics) {
-        for spec in &self.specs {
-            if spec.breaker.close() == Turn::Closed {
-                metrics.stage(&spec.pipeline, &spec.plugin).breaker_open.set(0);
-            }
-        }
-    }
-}
 
 /// Told of what happens to plugins, for the status page.
 pub trait PluginObserver: Send + Sync + 'static {
@@ -99,24 +45,80 @@ pub struct PluginHost {
 
 pub(super) struct Inner {
     pub(super) engine: PluginEngine,
-    pub(super) dir: PathBuf,
-    metrics: Metrics,
-    observer: Box<dyn PluginObserver>,
+    pub(super) config: PluginsConfig,
+    pub(super) metrics: Metrics,
+    pub(super) observer: Box<dyn PluginObserver>,
+    pub(super) history: History,
+    pub(super) kept: Kept,
+    /// Held by whoever loads and decides, so that one step follows the other. What a lane does in an emergency does not wait for it.
+    pub(super) steps: Mutex<()>,
     state: Mutex<State>,
 }
 
+/// Where the host keeps what it must know of plugins after a restart.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory<'a> {
+    /// The state directory; none: nothing is known, and nothing kept.
+    pub state: Option<&'a Path>,
+    /// Whether anything is written there; else it is only looked into.
+    pub writes: bool,
+}
+
 #[derive(Default)]
-struct State {
-    plugins: BTreeMap<Arc<str>, Arc<Generation>>,
-    chains: BTreeMap<Arc<str>, Arc<StageChain>>,
+pub(super) struct State {
+    pub(super) plugins: BTreeMap<Arc<str>, Live>,
+    pub(super) chains: BTreeMap<Arc<str>, Arc<StageChain>>,
+}
+
+/// A plugin that runs.
+pub(super) struct Live {
+    pub(super) running: Arc<Generation>,
+    pub(super) since: SystemTime,
+    /// While the running generation has to prove itself.
+    pub(super) probation: Option<Arc<Probation>>,
+    /// The last generation before it that had proved itself: where a step back leads.
+    pub(super) previous: Option<Arc<Generation>>,
+    pub(super) candidate: Option<Candidate>,
+    /// The highest number that was given to a generation.
+    pub(super) highest: u64,
+}
+
+/// A generation that is tried on copies.
+#[derive(Clone)]
+pub(super) struct Candidate {
+    pub(super) generation: Arc<Generation>,
+    pub(super) shadow: Arc<Shadow>,
+}
+
+impl Live {
+    fn first(generation: Arc<Generation>) -> Self {
+        let highest = generation.number;
+        let since = SystemTime::now();
+        Self { running: generation, since, probation: None, previous: None, candidate: None, highest }
+    }
+
+    fn stage(&self, spec: &Arc<StageSpec>) -> Stage {
+        Stage {
+            spec: Arc::clone(spec),
+            generation: Arc::clone(&self.running),
+            probation: self.probation.clone(),
+            tap: self.candidate.as_ref().map(|candidate| Tap::new(&candidate.shadow, spec)),
+        }
+    }
 }
 
 /// What came of a file.
 pub(super) enum Reload {
     /// It holds what is running.
     Same,
-    /// It is running now.
-    Swapped,
+    /// It is running now, or being tried.
+    Taken,
+}
+
+/// What a start found in the plugin directory, or has of its own.
+struct Found {
+    generation: Arc<Generation>,
+    bytes: Vec<u8>,
 }
 
 impl PluginHost {
@@ -127,28 +129,42 @@ impl PluginHost {
     /// Every plugin that cannot be used, not only the first.
     pub fn load(
         engine: PluginEngine,
-        dir: &Path,
+        config: &PluginsConfig,
+        memory: Memory<'_>,
         pipelines: &[(Arc<str>, Vec<StageSpec>)],
         metrics: Metrics,
         observer: Box<dyn PluginObserver>,
     ) -> Result<Self, Vec<Fault>> {
-        let inner = Inner { engine, dir: dir.to_owned(), metrics, observer, state: Mutex::default() };
+        let inner = Inner {
+            engine,
+            config: config.clone(),
+            metrics,
+            observer,
+            history: History::open(memory.state, memory.writes),
+            kept: Kept::new(memory.state, memory.writes),
+            steps: Mutex::default(),
+            state: Mutex::default(),
+        };
         let mut faults = Vec::new();
-        let mut generations: BTreeMap<Arc<str>, Arc<Generation>> = BTreeMap::new();
+        let mut generations: BTreeMap<Arc<str>, Found> = BTreeMap::new();
         let specs = || pipelines.iter().flat_map(|(_, specs)| specs);
         let names: std::collections::BTreeSet<Arc<str>> = specs().map(|spec| Arc::clone(&spec.plugin)).collect();
         for name in names {
             match inner.load_first(&name) {
-                Ok(generation) => {
-                    generations.insert(name, Arc::new(generation));
+                Ok(found) => {
+                    generations.insert(name, found);
                 }
                 Err(fault) => faults.push(fault),
             }
         }
         for spec in specs() {
-            if let Some(generation) = generations.get(&spec.plugin) {
-                faults.extend(inner.try_out(spec, generation).err());
+            if let Some(found) = generations.get(&spec.plugin) {
+                faults.extend(inner.try_out(spec, &found.generation).err());
             }
+        }
+        for (name, found) in generations.iter().filter(|_| faults.is_empty()).collect::<Vec<_>>() {
+            let own: Vec<&StageSpec> = specs().filter(|spec| spec.plugin == *name).collect();
+            faults.extend(inner.try_first_samples(&found.generation, &own).err());
         }
         if !faults.is_empty() {
             return Err(faults);
@@ -157,18 +173,20 @@ impl PluginHost {
             let mut state = inner.state.lock().unwrap_or_else(PoisonError::into_inner);
             for (pipeline, specs) in pipelines {
                 let specs: Vec<Arc<StageSpec>> = specs.iter().map(|spec| Arc::new(spec.clone())).collect();
-                let stages = specs
-                    .iter()
-                    .filter_map(|spec| Some((Arc::clone(spec), Arc::clone(generations.get(&spec.plugin)?))))
-                    .collect();
+                let running = |spec: &Arc<StageSpec>| {
+                    let found = generations.get(&spec.plugin)?;
+                    Some(Live::first(Arc::clone(&found.generation)).stage(spec))
+                };
+                let stages = specs.iter().filter_map(running).collect();
                 let chain = StageChain::new(specs, stages);
                 state.chains.insert(Arc::clone(pipeline), Arc::new(chain));
             }
-            for generation in generations.values() {
-                inner.announce(generation);
+            for (name, found) in generations {
+                inner.first_runs(&found);
+                state.plugins.insert(name, Live::first(found.generation));
             }
-            state.plugins = generations;
         }
+        inner.prune();
         Ok(Self { inner: Arc::new(inner), _watcher: None })
     }
 
@@ -186,36 +204,37 @@ impl PluginHost {
     /// # Errors
     /// Every plugin that cannot be used; then nothing is changed.
     pub fn install(&self, pipeline: &Arc<str>, specs: Vec<StageSpec>) -> Result<Arc<StageChain>, Vec<Fault>> {
-        let mut fresh: BTreeMap<Arc<str>, Arc<Generation>> = BTreeMap::new();
+        let inner = &self.inner;
+        let _steps = inner.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut fresh: BTreeMap<Arc<str>, Found> = BTreeMap::new();
         let mut faults = Vec::new();
-        let mut stages = Vec::with_capacity(specs.len());
-        for spec in specs {
-            let running =
-                self.inner.lock().plugins.get(&spec.plugin).cloned().or_else(|| fresh.get(&spec.plugin).cloned());
+        for spec in &specs {
+            let running = inner.running(&spec.plugin);
+            let running = running.or_else(|| Some(Arc::clone(&fresh.get(&spec.plugin)?.generation)));
             let generation = match running {
                 Some(generation) => Ok(generation),
-                None => self.inner.load_first(&spec.plugin).map(Arc::new),
+                None => inner.load_first(&spec.plugin).and_then(|found| {
+                    let generation = Arc::clone(&found.generation);
+                    inner.try_first_samples(&generation, &[spec])?;
+                    fresh.insert(Arc::clone(&spec.plugin), found);
+                    Ok(generation)
+                }),
             };
-            match generation.and_then(|generation| self.inner.try_out(&spec, &generation).map(|()| generation)) {
-                Ok(generation) => {
-                    fresh.insert(Arc::clone(&spec.plugin), Arc::clone(&generation));
-                    stages.push((Arc::new(spec), generation));
-                }
-                Err(fault) => faults.push(fault),
-            }
+            faults.extend(generation.and_then(|generation| inner.try_out(spec, &generation)).err());
         }
         if !faults.is_empty() {
             return Err(faults);
         }
-        let specs = stages.iter().map(|(spec, _)| Arc::clone(spec)).collect();
-        let chain = Arc::new(StageChain::new(specs, stages));
-        let mut state = self.inner.lock();
-        for (name, generation) in fresh {
-            if let std::collections::btree_map::Entry::Vacant(entry) = state.plugins.entry(name) {
-                self.inner.announce(&generation);
-                entry.insert(generation);
-            }
+        for found in fresh.values() {
+            inner.first_runs(found);
         }
+        let specs: Vec<Arc<StageSpec>> = specs.into_iter().map(Arc::new).collect();
+        let mut state = inner.lock();
+        for (name, found) in fresh {
+            state.plugins.entry(name).or_insert_with(|| Live::first(found.generation));
+        }
+        let stages = specs.iter().filter_map(|spec| Some(state.plugins.get(&spec.plugin)?.stage(spec))).collect();
+        let chain = Arc::new(StageChain::new(specs, stages));
         state.chains.insert(Arc::clone(pipeline), Arc::clone(&chain));
         Ok(chain)
     }
@@ -230,6 +249,11 @@ impl PluginHost {
         self.inner.lock().chains.get(pipeline).cloned()
     }
 
+    /// A handle for those who look at plugins and give orders.
+    pub fn control(&self) -> PluginControl {
+        PluginControl(Arc::clone(&self.inner))
+    }
+
     /// The engine, for lanes.
     pub fn engine(&self) -> PluginEngine {
         self.inner.engine.clone()
@@ -237,7 +261,7 @@ impl PluginHost {
 }
 
 impl Inner {
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -246,21 +270,100 @@ impl Inner {
         self.lock().plugins.keys().cloned().collect()
     }
 
-    /// The file of a plugin.
-    pub(super) fn file(&self, plugin: &str) -> PathBuf {
-        self.dir.join(format!("{plugin}.wasm"))
+    /// The generation of a plugin that runs.
+    pub(super) fn running(&self, plugin: &str) -> Option<Arc<Generation>> {
+        self.lock().plugins.get(plugin).map(|live| Arc::clone(&live.running))
     }
 
-    fn load_first(&self, plugin: &str) -> Result<Generation, Fault> {
+    /// The file of a plugin.
+    pub(super) fn file(&self, plugin: &str) -> PathBuf {
+        self.config.dir.join(format!("{plugin}.wasm"))
+    }
+
+    /// What a start runs: the file of the plugin, unless it is barred or nobody has decided on it; then what ran last.
+    fn load_first(&self, plugin: &str) -> Result<Found, Fault> {
         let file = self.file(plugin);
-        match std::fs::exists(&file) {
-            Ok(true) => Generation::load(&self.engine, plugin, 1, &read(&file)?),
-            _ => Err(Fault::fatal(Code::PluginMissing, missing(plugin, &self.dir))),
+        let Ok(true) = std::fs::exists(&file) else {
+            return Err(Fault::fatal(Code::PluginMissing, missing(plugin, &self.config.dir)));
+        };
+        let bytes = read(&file)?;
+        let standing = self.history.standing(plugin, &digest(&bytes));
+        let last = self.history.last_running(plugin).filter(|_| standing != Standing::Free);
+        let last = last.and_then(|last| self.kept.get(&last));
+        let bytes = match (&standing, last) {
+            (Standing::Free, _) => bytes,
+            (Standing::Undecided | Standing::Barred(_), Some(last)) => {
+                tracing::warn!(
+                    event = "plugin_last_good",
+                    plugin,
+                    file = %file.display(),
+                    "the file of plugin {plugin} {}: the last good generation runs, from the host's own copy",
+                    match &standing {
+                        Standing::Barred(why) => format!("is barred ({why})"),
+                        _ => "was tried and nobody has decided on it".to_owned(),
+                    }
+                );
+                last
+            }
+            // Without another there is nothing to try it against.
+            (Standing::Undecided, None) => bytes,
+            (Standing::Barred(why), None) => {
+                return Err(barred(plugin, &file, why, "and the host has no copy of another; put another build there"));
+            }
+        };
+        let generation = Arc::new(Generation::load(&self.engine, plugin, 1, &bytes)?);
+        Ok(Found { generation, bytes })
+    }
+
+    /// A plugin runs for the first time in this host.
+    fn first_runs(&self, found: &Found) {
+        let Found { generation, bytes } = found;
+        self.kept.put(&generation.plugin, &generation.digest, bytes);
+        self.history.add([Entry::of(Event::Loaded, generation, None)]);
+        self.announce(generation);
+    }
+
+    /// What ran here before is known; samples that were changed since are for the next file.
+    fn try_first_samples(&self, generation: &Generation, specs: &[&StageSpec]) -> Result<(), Fault> {
+        match self.history.ran(&generation.plugin, &generation.digest) {
+            true => Ok(()),
+            false => self.try_samples(generation, specs),
         }
     }
 
+    /// Runs the golden samples of a plugin, where there are any.
+    pub(super) fn try_samples(&self, generation: &Generation, specs: &[&StageSpec]) -> Result<(), Fault> {
+        let file = self.config.dir.join(format!("{}.samples.jsonl", generation.plugin));
+        samples::run(&self.engine, generation, specs, &file)
+    }
+
+    /// Puts the generations that run now into every pipeline that runs the plugin: one atomic store for each. A batch that is under
+    /// way ends with the set it began with.
+    pub(super) fn publish(&self, state: &State, plugin: &str, swapped: bool) {
+        for chain in state.chains.values().filter(|chain| chain.runs(plugin)) {
+            let stage = |spec: &Arc<StageSpec>| Some(state.plugins.get(&spec.plugin)?.stage(spec));
+            chain.put(chain.specs.iter().filter_map(stage).collect(), swapped);
+        }
+        if let Some(live) = state.plugins.get(plugin) {
+            let metrics = self.metrics.plugin(plugin);
+            metrics.probation.set(i64::from(live.probation.is_some()));
+            metrics.shadow.set(i64::from(live.candidate.is_some()));
+        }
+    }
+
+    /// Forgets the copies of components that nobody goes back to.
+    pub(super) fn prune(&self) {
+        let mut wanted: std::collections::BTreeSet<String> = self.history.all_last_running().into_iter().collect();
+        for live in self.lock().plugins.values() {
+            let candidate = live.candidate.as_ref().map(|candidate| &candidate.generation);
+            let all = [Some(&live.running), live.previous.as_ref(), candidate];
+            wanted.extend(all.into_iter().flatten().map(|generation| generation.digest.clone()));
+        }
+        self.kept.prune(&wanted);
+    }
+
     /// Starts and configures a generation as the stage would.
-    fn try_out(&self, spec: &StageSpec, generation: &Generation) -> Result<(), Fault> {
+    pub(super) fn try_out(&self, spec: &StageSpec, generation: &Generation) -> Result<(), Fault> {
         generation.check_config(&spec.config)?;
         // What it logs and counts while it is tried is not of the stream.
         let identity =
@@ -268,47 +371,13 @@ impl Inner {
         Instance::configured(&self.engine, generation, identity, spec.limits, &spec.config_text).map(drop)
     }
 
-    /// Brings a file's bytes to life: compiled, checked, configured for every stage that runs it, then one atomic store for
-    /// each pipeline. A batch that is under way ends with the set it began with.
-    pub(super) fn reload(&self, plugin: &str, bytes: &[u8]) -> Result<Reload, Fault> {
-        let Some(running) = self.lock().plugins.get(plugin).cloned() else { return Ok(Reload::Same) };
-        if running.digest == digest(bytes) {
-            return Ok(Reload::Same);
-        }
-        let generation = Arc::new(Generation::load(&self.engine, plugin, running.number + 1, bytes)?);
-        let chains: Vec<Arc<StageChain>> = self.lock().chains.values().cloned().collect();
-        for spec in chains.iter().flat_map(|chain| &chain.specs).filter(|spec| *spec.plugin == *plugin) {
-            self.try_out(spec, &generation)?;
-        }
-        let mut state = self.lock();
-        for chain in chains.iter().filter(|chain| chain.specs.iter().any(|spec| *spec.plugin == *plugin)) {
-            let stages = chain
-                .current
-                .load()
-                .stages
-                .iter()
-                .map(|(spec, old)| {
-                    let generation = if *spec.plugin == *plugin { &generation } else { old };
-                    (Arc::clone(spec), Arc::clone(generation))
-                })
-                .collect();
-            chain.current.store(Arc::new(StageSet { stages }));
-            chain.swaps.send_modify(|swaps| *swaps += 1);
-        }
-        state.plugins.insert(plugin.into(), Arc::clone(&generation));
-        drop(state);
-        self.metrics.plugin(plugin).swaps.inc();
-        self.announce(&generation);
-        Ok(Reload::Swapped)
-    }
-
-    fn announce(&self, generation: &Generation) {
+    pub(super) fn announce(&self, generation: &Generation) {
         let number = i64::try_from(generation.number).unwrap_or(i64::MAX);
         self.metrics.plugin(&generation.plugin).generation.set(number);
         self.observer.running(generation, &self.file(&generation.plugin));
         let roles: Vec<&str> = generation.roles.iter().map(|role| role.as_str()).collect();
         tracing::info!(
-            event = if generation.number == 1 { "plugin_loaded" } else { "plugin_swapped" },
+            event = if generation.number <= 1 { "plugin_loaded" } else { "plugin_swapped" },
             plugin = %generation.plugin,
             generation = generation.number,
             version = %generation.manifest.version,
@@ -335,10 +404,13 @@ impl Inner {
     }
 
     /// A file cannot be used: said everywhere, and the running generation goes on.
-    pub(super) fn refuse(&self, plugin: &str, fault: &Fault) {
+    pub(super) fn refuse(&self, plugin: &str, digest: &str, fault: &Fault) {
+        if fault.code != Code::PluginBarred {
+            self.history.add([Entry::new(Event::Refused, plugin, 0, "", digest, Some(&fault.message))]);
+        }
         self.metrics.plugin(plugin).swap_failures.inc();
         self.observer.refused(plugin, fault);
-        let generation = self.lock().plugins.get(plugin).map_or(0, |generation| generation.number);
+        let generation = self.running(plugin).map_or(0, |generation| generation.number);
         tracing::error!(
             event = "plugin_refused",
             plugin,
@@ -347,6 +419,24 @@ impl Inner {
             "the new file of plugin {plugin} is not used, generation {generation} goes on: {}",
             fault.message
         );
+    }
+}
+
+/// The fault for a file that is not run any more.
+pub(super) fn barred(plugin: &str, file: &Path, why: &str, what: &str) -> Fault {
+    Fault::fatal(
+        Code::PluginBarred,
+        format!("the file {} of plugin `{plugin}` is barred ({why}), {what}", file.display()),
+    )
+}
+
+/// A handle on the plugins of a running host. Cloning gives another handle to the same host.
+#[derive(Clone)]
+pub struct PluginControl(pub(super) Arc<Inner>);
+
+impl std::fmt::Debug for PluginControl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PluginControl")
     }
 }
 

@@ -1,6 +1,6 @@
 //! One stage of one lane: runs changes through a plugin, and finds the guilty one when a call fails.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use bytestring::ByteString;
 
@@ -8,16 +8,20 @@ use super::{
     Generation, PluginEngine,
     abi::Outcome,
     breaker::{Breaker, Turn},
+    chain::Stage,
     component::{Role, Violation},
     context::Identity,
     instance::{CallFailure, Instance, timed},
     limits::Limits,
+    probation::Probation,
+    shadow::Tap,
+    tally::Counts,
     when::When,
 };
 use crate::{
     batch::Route,
     change::{Change, SCHEMA_VERSION},
-    config::{BreakerAction, StageConfig},
+    config::{BreakerAction, BreakerConfig, StageConfig},
     error::{Code, Fault},
     telemetry::metrics::{DeadLetterKind, FailureKind, Metrics, StageMetrics},
 };
@@ -80,7 +84,7 @@ impl StageSpec {
 }
 
 /// A change on its way through a lane.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Item {
     /// Its place in the batch; what one change became shares it.
     pub order: u32,
@@ -90,12 +94,14 @@ pub struct Item {
     pub route: Route,
     /// As the source read it, where a stage made another of it: what a dead letter is replayed from.
     pub original: Option<Arc<Change>>,
+    /// The stages it was given to, a bit for each.
+    pub touched: u64,
 }
 
 impl Item {
     /// A change as the source read it.
     pub fn new(order: u32, change: Change) -> Self {
-        Self { order, change, route: Route::Everywhere, original: None }
+        Self { order, change, route: Route::Everywhere, original: None, touched: 0 }
     }
 
     /// Called before the first stage changes it. Documents are shared, not copied.
@@ -107,7 +113,7 @@ impl Item {
 }
 
 /// A change that a stage put out of the stream.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Casualty {
     /// Its place in the batch.
     pub order: u32,
@@ -127,6 +133,25 @@ pub struct Casualty {
     pub plugin: Arc<str>,
     /// Its generation.
     pub generation: u64,
+    /// As its manifest says.
+    pub version: Arc<str>,
+    /// SHA-256 of its file.
+    pub digest: Arc<str>,
+}
+
+/// Why a share of a batch came to nothing.
+#[derive(Debug)]
+pub enum Halt {
+    /// A failure of its own.
+    Fault(Fault),
+    /// A generation of its set was taken back: the batch is begun again with the set that runs now.
+    TakenBack,
+}
+
+impl From<Fault> for Halt {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
 }
 
 /// What left the stream in a stage.
@@ -146,6 +171,15 @@ pub struct StageRunner {
     metrics: StageMetrics,
     all_metrics: Metrics,
     instance: Option<Instance>,
+    /// The generation has to prove itself.
+    probation: Option<Arc<Probation>>,
+    /// A candidate gets a copy.
+    tap: Option<Tap>,
+    /// It is a candidate's: what goes wrong is counted and nothing else.
+    on_trial: bool,
+    /// Of the generation, for its dead letters.
+    version: Arc<str>,
+    digest: Arc<str>,
 }
 
 enum Verdict {
@@ -158,11 +192,39 @@ enum Verdict {
 impl StageRunner {
     /// Makes the stage; the instance is started with the first change.
     pub fn new(spec: Arc<StageSpec>, generation: Arc<Generation>, engine: PluginEngine, metrics: &Metrics) -> Self {
-        let stage_metrics = metrics.stage(&spec.pipeline, &spec.plugin);
-        let stage =
-            Self { spec, generation, engine, metrics: stage_metrics, all_metrics: metrics.clone(), instance: None };
+        let stage = Self::unannounced(spec, generation, engine, metrics);
         stage.tell(stage.spec.breaker.begin(stage.generation.number));
         stage
+    }
+
+    fn unannounced(spec: Arc<StageSpec>, generation: Arc<Generation>, engine: PluginEngine, metrics: &Metrics) -> Self {
+        Self {
+            metrics: metrics.stage(&spec.pipeline, &spec.plugin),
+            all_metrics: metrics.clone(),
+            instance: None,
+            probation: None,
+            tap: None,
+            on_trial: false,
+            version: generation.manifest.version.as_str().into(),
+            digest: generation.digest.as_str().into(),
+            spec,
+            generation,
+            engine,
+        }
+    }
+
+    /// A candidate in the place of a stage: with figures of its own, and a breaker that never trips.
+    pub(super) fn on_trial(spec: &StageSpec, generation: Arc<Generation>, engine: PluginEngine) -> Self {
+        let breaker = Breaker::new(BreakerConfig { after: u32::MAX, action: BreakerAction::DeadLetter });
+        breaker.begin(generation.number);
+        let spec = StageSpec { breaker: Arc::new(breaker), ..spec.clone() };
+        Self { on_trial: true, ..Self::unannounced(Arc::new(spec), generation, engine, &Metrics::new()) }
+    }
+
+    /// Takes over what the set of the next batch says besides its generation.
+    pub fn attend(&mut self, stage: &Stage) {
+        self.probation.clone_from(&stage.probation);
+        self.tap.clone_from(&stage.tap);
     }
 
     /// Whether it runs this generation.
@@ -173,17 +235,26 @@ impl StageRunner {
     /// Runs the changes through the stage, in order.
     ///
     /// # Errors
-    /// When the plugin cannot be started, or its breaker tripped and pauses the pipeline: nothing was decided then, and the batch
-    /// must not go on.
-    pub fn run(&mut self, mut items: Vec<Item>, left: &mut Left) -> Result<Vec<Item>, Fault> {
+    /// When the plugin cannot be started, or its breaker tripped and pauses the pipeline, or it was taken back: nothing was decided
+    /// then, and the batch must not go on.
+    pub fn run(&mut self, mut items: Vec<Item>, left: &mut Left) -> Result<Vec<Item>, Halt> {
+        if self.probation.as_ref().is_some_and(|probation| probation.is_taken_back()) {
+            return Err(Halt::TakenBack);
+        }
+        let copy = self.tap.as_ref().filter(|tap| tap.wants(items.len())).map(|tap| (tap.clone(), items.clone()));
+        let buried = left.casualties.len();
+        let began = Instant::now();
         let generation = Arc::clone(&self.generation);
         for role in &generation.roles {
             items = self.run_role(*role, items, left)?;
         }
+        if let Some((tap, before)) = copy {
+            tap.hand_over(before, &items, left.casualties.get(buried..).unwrap_or_default(), began.elapsed());
+        }
         Ok(items)
     }
 
-    fn run_role(&mut self, role: Role, items: Vec<Item>, left: &mut Left) -> Result<Vec<Item>, Fault> {
+    fn run_role(&mut self, role: Role, items: Vec<Item>, left: &mut Left) -> Result<Vec<Item>, Halt> {
         let sees = |item: &Item| {
             self.spec.when.matches(&item.change) && !(role.needs_document() && item.change.document.is_none())
         };
@@ -206,7 +277,9 @@ impl StageRunner {
         }
         let mut verdicts = verdicts.into_iter();
         let mut next = Vec::with_capacity(items.len());
-        for (item, seen) in items.into_iter().zip(seen) {
+        let bit = self.bit();
+        for (mut item, seen) in items.into_iter().zip(seen) {
+            item.touched |= if seen { bit } else { 0 };
             // There is a verdict for each change that was seen: `decide` ends only with as many.
             let verdict = if seen { verdicts.next() } else { None };
             match verdict {
@@ -217,12 +290,17 @@ impl StageRunner {
         Ok(next)
     }
 
+    /// Its place among the stages an item was given to; all beyond the 64th share the last.
+    fn bit(&self) -> u64 {
+        1 << self.spec.index.min(63)
+    }
+
     fn is_broken(&self) -> bool {
         self.spec.breaker.is_open(self.generation.number)
     }
 
     /// Finds a verdict for each change, or none of the plugin's while the breaker is open.
-    fn decide(&mut self, role: Role, changes: &[&Change], verdicts: &mut Vec<Verdict>) -> Result<(), Fault> {
+    fn decide(&mut self, role: Role, changes: &[&Change], verdicts: &mut Vec<Verdict>) -> Result<(), Halt> {
         if !self.is_broken() {
             return self.find(role, changes, verdicts);
         }
@@ -233,7 +311,7 @@ impl StageRunner {
     /// Finds a verdict for each change: one call if all goes well, else the changes are halved until the guilty one stands
     /// alone. One guilty change among n of a call costs at most 2 log2(n) further calls, and one more if it timed out: 14 with the
     /// 128 that stand in a call, however big the batch.
-    fn find(&mut self, role: Role, changes: &[&Change], verdicts: &mut Vec<Verdict>) -> Result<(), Fault> {
+    fn find(&mut self, role: Role, changes: &[&Change], verdicts: &mut Vec<Verdict>) -> Result<(), Halt> {
         let failure = match self.call(role, changes)? {
             Ok(outcomes) => return self.accept(outcomes, verdicts),
             Err(failure) => failure,
@@ -254,16 +332,19 @@ impl StageRunner {
         let turn = self.spec.breaker.failed(self.generation.number);
         self.turn(turn, &failure.reason)?;
         verdicts.push(Verdict::Guilty(failure));
-        Ok(())
+        self.count(Counts { changes: 1, failures: 1, ..Counts::default() })
     }
 
     /// Takes what a call gave. A result that cannot be used is a failure of the plugin, a rejection is none.
-    fn accept(&mut self, outcomes: Vec<Outcome>, verdicts: &mut Vec<Verdict>) -> Result<(), Fault> {
+    fn accept(&mut self, outcomes: Vec<Outcome>, verdicts: &mut Vec<Verdict>) -> Result<(), Halt> {
         // One success is as good as many: the breaker is told once, until a failure comes between.
         let mut told = false;
+        let mut counts = Counts { changes: outcomes.len() as u64, ..Counts::default() };
         for outcome in outcomes {
+            counts.rejects += u64::from(matches!(outcome, Outcome::Rejected(_) | Outcome::Failed(_)));
             match &outcome {
                 Outcome::Unusable(reason) => {
+                    counts.failures += 1;
                     told = false;
                     let turn = self.spec.breaker.failed(self.generation.number);
                     self.turn(turn, reason)?;
@@ -276,11 +357,27 @@ impl StageRunner {
             }
             verdicts.push(Verdict::Outcome(outcome));
         }
-        Ok(())
+        self.count(counts)
     }
 
-    /// What follows when the breaker has tripped, or not.
-    fn turn(&self, turn: Turn, reason: &str) -> Result<(), Fault> {
+    /// Counts what came of a call. A jump within the probation takes the generation back.
+    fn count(&self, call: Counts) -> Result<(), Halt> {
+        if self.on_trial {
+            return Ok(());
+        }
+        let newest = self.generation.tally.add(call);
+        let Some(probation) = &self.probation else { return Ok(()) };
+        let Some(reason) = probation.jump(newest) else { return Ok(()) };
+        probation.take_back(&reason);
+        Err(Halt::TakenBack)
+    }
+
+    /// What follows when the breaker has tripped, or not. Within the probation there is something better to do than to pause.
+    fn turn(&self, turn: Turn, reason: &str) -> Result<(), Halt> {
+        if let (Turn::Opened(failed), Some(probation)) = (turn, &self.probation) {
+            probation.take_back(&format!("it failed on {failed} changes in a row, at last since {reason}"));
+            return Err(Halt::TakenBack);
+        }
         self.tell(turn);
         let Turn::Opened(failed) = turn else { return Ok(()) };
         let (plugin, number) = (&self.spec.plugin, self.generation.number);
@@ -302,13 +399,13 @@ impl StageRunner {
         );
         match action {
             BreakerAction::DeadLetter => Ok(()),
-            BreakerAction::Pause => Err(Fault::pause(
+            BreakerAction::Pause => Err(Halt::Fault(Fault::pause(
                 Code::PluginBreaker,
                 format!(
                     "{what}: nothing of this batch is delivered or put in the dead letter; put a {plugin}.wasm in place that works, \
                      or set the stage's `breaker` to let changes pass to the dead letter"
                 ),
-            )),
+            ))),
         }
     }
 
@@ -350,6 +447,9 @@ impl StageRunner {
                 self.metrics.failures(failure.kind).inc();
                 self.metrics.instances_retired.inc();
                 self.instance = None;
+                if self.on_trial {
+                    return Ok(result);
+                }
                 tracing::warn!(
                     event = "plugin_call_failed",
                     pipeline = %self.spec.pipeline,
@@ -382,6 +482,8 @@ impl StageRunner {
             stage: self.spec.index,
             plugin: Arc::clone(&self.spec.plugin),
             generation: self.generation.number,
+            version: Arc::clone(&self.version),
+            digest: Arc::clone(&self.digest),
         };
         match verdict {
             Verdict::Outcome(Outcome::Unchanged) => next.push(item),
@@ -410,12 +512,13 @@ impl StageRunner {
                     left.filtered += 1;
                 }
                 item.keep_original();
-                let Item { order, route, original, .. } = item;
+                let Item { order, route, original, touched, .. } = item;
                 next.extend(changes.into_iter().map(|change| Item {
                     order,
                     change,
                     route: route.clone(),
                     original: original.clone(),
+                    touched,
                 }));
             }
             Verdict::Outcome(Outcome::Rejected(violations)) => {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{
-    component::read,
+    component::{digest, read},
     registry::{Inner, Reload},
 };
 use crate::error::{Code, Fault};
@@ -41,6 +41,7 @@ impl Watcher {
                     for plugin in host.names() {
                         files.entry(Arc::clone(&plugin)).or_default().look(&host, &plugin);
                     }
+                    host.decide();
                 }
             })
             .map_err(|cause| {
@@ -83,7 +84,7 @@ struct Watched {
 }
 
 impl Watched {
-    fn look(&mut self, host: &Inner, plugin: &str) {
+    fn look(&mut self, host: &Arc<Inner>, plugin: &str) {
         let file = host.file(plugin);
         let now = match print_of(&file) {
             Ok(now) => now,
@@ -105,7 +106,9 @@ impl Watched {
         if !steady || self.settled.as_ref() == Some(&now) {
             return;
         }
-        match read(&file).and_then(|bytes| host.reload(plugin, &bytes)) {
+        let bytes = read(&file);
+        let digest = bytes.as_ref().map(|bytes| digest(bytes)).unwrap_or_default();
+        match bytes.and_then(|bytes| host.reload(plugin, &bytes)) {
             Ok(outcome) => {
                 if matches!(outcome, Reload::Same) {
                     host.settle(plugin);
@@ -115,7 +118,7 @@ impl Watched {
             Err(fault) => {
                 let young = now.modified.and_then(|at| at.elapsed().ok()).is_some_and(|age| age < MAYBE_UNFINISHED);
                 if !young {
-                    host.refuse(plugin, &fault);
+                    host.refuse(plugin, &digest, &fault);
                     self.settled = Some(now);
                 }
             }

@@ -49,6 +49,9 @@ pub struct Health {
     pub pipelines: IndexMap<String, State>,
     /// Why pipelines have stopped.
     pub reasons: Vec<Reason>,
+    /// What does not make the host unhealthy, and wants somebody's eye: plugins whose newest file is not in use.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Reason>,
 }
 
 impl Status {
@@ -82,7 +85,13 @@ impl Status {
             .filter(|pipeline| pipeline.state() == State::Stopped)
             .map(|pipeline| stopped(pipeline.name(), &lock(&pipeline.0.now)))
             .collect();
-        Health { healthy, pipelines: states, reasons }
+        let plugins = lock(&self.0.plugins);
+        let warnings = plugins.iter().filter_map(|(plugin, entry)| {
+            let error = entry.error.as_ref()?;
+            let (part, code) = (format!("plugin {plugin}"), Some(error.code.as_str()));
+            Some(Reason { pipeline: None, part, code, reason: error.reason.clone() })
+        });
+        Health { healthy, pipelines: states, reasons, warnings: warnings.collect() }
     }
 
     fn missing(&self, pipeline: &PipelineStatus, reasons: &mut Vec<Reason>) {

@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use crate::{
     error::{Code, Fault},
+    plugin::PluginControl,
     position::Position,
     telemetry::metrics::{Gauge, Metrics, PipelineMetrics, SinkMetrics, StageMetrics},
 };
@@ -40,6 +41,8 @@ struct Inner {
     started_at: SystemTime,
     pipelines: Mutex<IndexMap<String, PipelineStatus>>,
     plugins: Mutex<BTreeMap<String, PluginEntry>>,
+    /// What tells how it stands with each plugin's swap.
+    swaps: Mutex<Option<PluginControl>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -198,7 +201,13 @@ impl Status {
             started_at: SystemTime::now(),
             pipelines: Mutex::default(),
             plugins: Mutex::default(),
+            swaps: Mutex::default(),
         }))
+    }
+
+    /// Shows candidates, probations and bars too.
+    pub fn watch_plugins(&self, control: PluginControl) {
+        *lock(&self.0.swaps) = Some(control);
     }
 
     /// The figures that the counts are taken from.

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     error::Code,
+    plugin::view::PluginLive,
     position::Position,
     telemetry::metrics::{DeadLetterKind, resident_bytes},
 };
@@ -186,13 +187,23 @@ pub struct PluginView {
     /// Why its newest file is not in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Problem>,
+    /// How it stands with its swap: probation, candidate, previous generation, bars.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swap: Option<PluginLive>,
 }
 
 impl Status {
     /// What is true now.
     pub fn view(&self) -> StatusView {
         let pipelines = self.pipelines().iter().map(|pipeline| (pipeline.name().to_owned(), pipeline.view())).collect();
-        let plugins = lock(&self.0.plugins).iter().map(|(name, entry)| (name.clone(), entry.view())).collect();
+        // Asked before the entries are locked: plugins tell of themselves while they are.
+        let control = lock(&self.0.swaps).clone();
+        let mut swaps = control.map(|control| control.list(false)).unwrap_or_default();
+        let mut shown = |name: &str, entry: &PluginEntry| {
+            let swap = swaps.iter().position(|swap| swap.plugin == name).map(|at| swaps.swap_remove(at));
+            PluginView { swap, ..entry.view() }
+        };
+        let plugins = lock(&self.0.plugins).iter().map(|(name, entry)| (name.clone(), shown(name, entry))).collect();
         StatusView {
             version: env!("CARGO_PKG_VERSION"),
             started_at: self.0.started_at,
@@ -293,6 +304,7 @@ impl PluginEntry {
             roles: loaded.map_or_else(Vec::new, |loaded| loaded.roles.clone()),
             loaded_at: loaded.map(|loaded| loaded.loaded_at),
             error: self.error.clone(),
+            swap: None,
         }
     }
 }

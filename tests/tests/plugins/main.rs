@@ -7,5 +7,6 @@ mod languages;
 mod projects;
 mod refused;
 mod rig;
+mod staged;
 mod swap;
 mod transformer;

@@ -10,6 +10,7 @@ use crate::{
     error::{Code, Fault},
     host,
     pipeline::replay::{Outcome, Replay, Wishes},
+    plugin::Memory,
     state::StateDir,
     status::Status,
     telemetry::{log, metrics::Metrics},
@@ -40,7 +41,9 @@ pub(super) async fn replay(place: Place, choice: ChoiceArgs, wishes: Wishes) -> 
     own.pipelines.retain(|name, _| name == pipeline);
     let status = Status::new(Metrics::new());
     let cache = config.state.dir.join("compiled");
-    let plugins = host::load_plugins(&own, Some(&cache), &status).map_err(|faults| {
+    // What the host would run: not a file that is barred.
+    let memory = Memory { state: Some(&config.state.dir), writes: false };
+    let plugins = host::load_plugins(&own, Some(&cache), memory, &status).map_err(|faults| {
         faults.iter().for_each(complain);
         exit::CONFIGURATION
     })?;

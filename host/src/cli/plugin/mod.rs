@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use super::{complain, exit};
+use super::{complain, exit, live_plugins};
 use crate::{
     error::Fault,
     plugin::{PluginEngine, component::Role},
@@ -83,6 +83,8 @@ pub(super) enum PluginCommand {
         /// The file (*.wasm, a WebAssembly component).
         file: PathBuf,
     },
+    #[command(flatten)]
+    Live(live_plugins::LiveCommand),
 }
 
 pub(super) fn plugin(command: PluginCommand) -> u8 {
@@ -95,6 +97,7 @@ pub(super) fn plugin(command: PluginCommand) -> u8 {
         }
         PluginCommand::Check { file, config, changes } => check::check(&file, &config, changes.as_deref()),
         PluginCommand::Inspect { file } => return inspect::inspect(&file),
+        PluginCommand::Live(command) => return live_plugins::run(&command),
     };
     match done {
         Ok(code) => code,

@@ -175,3 +175,39 @@ fn the_reference_names_every_key_and_its_examples_are_good() {
     assert_eq!(examples.len(), 2);
     examples.into_iter().for_each(|example| drop(good(example)));
 }
+
+#[test]
+fn what_can_be_switched_off_takes_a_word_or_its_options() {
+    let swap = |text: &str| {
+        let stages = "stages: [{ plugin: a }, { plugin: b }]";
+        let text = format!(
+            "plugins: {{ {text} }}\npipelines: {{ p: {{ source: stdin, {stages}, sinks: {{ out: stdout }} }} }}"
+        );
+        parse(&text, "pipeline.yaml", &env)
+    };
+    let plugins = |text: &str| swap(text).expect(text).plugins;
+    let shadow = |text: &str, plugin: &str| plugins(text).shadow(plugin).map(|shadow| shadow.changes);
+    assert_eq!(shadow("dir: x", "a"), None);
+    assert_eq!(shadow("swap: { shadow: on }", "a"), Some(1000));
+    assert_eq!(shadow("swap: { shadow: { changes: 7 } }", "a"), Some(7));
+    let each = "swap: { shadow: { changes: 7 } }, each: { a: { swap: { shadow: off } } }";
+    assert_eq!((shadow(each, "a"), shadow(each, "b")), (None, Some(7)));
+    let failures = |text: &str| plugins(text).probation("a").map(|probation| probation.failures);
+    assert_eq!(failures("dir: x"), Some(10));
+    assert_eq!(failures("swap: { probation: off }"), None);
+    assert_eq!(failures("swap: { probation: off }, each: { a: { swap: { probation: on } } }"), Some(10));
+    for (wrong, what) in [
+        ("swap: { shadow: { chnges: 7 } }", "unknown key `chnges` in `plugins.swap.shadow`"),
+        ("swap: { shadow: of }", "unknown value `of`"),
+        ("swap: { shadow: { changes: 0 } }", "`plugins.swap.shadow.changes` is 0"),
+        ("swap: { shadow: { sample: 1.5 } }", "is no share of the batches"),
+        ("swap: { probation: { factor: 0.5 } }", "is less than 1"),
+        ("each: { c: { swap: { shadow: on } } }", "is a plugin that no stage names"),
+    ] {
+        let said = swap(wrong).expect_err(wrong).to_string();
+        assert!(said.contains(what), "{said}");
+    }
+    let short = "admin: { token: short }\npipelines: { p: { source: stdin, sinks: { out: stdout } } }";
+    let said = parse(short, "pipeline.yaml", &env).expect_err("a short token").to_string();
+    assert!(said.contains("too short") && !said.contains("token: short"), "{said}");
+}

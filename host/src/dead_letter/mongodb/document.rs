@@ -53,6 +53,12 @@ pub(super) fn letter_document(letter: &DeadLetter, seq: i64, shape: Shape) -> Op
     if let Some(generation) = letter.generation {
         out.append(cstr!("generation"), i64::try_from(generation).unwrap_or(i64::MAX));
     }
+    if let Some(version) = &letter.plugin_version {
+        out.append(cstr!("plugin_version"), version.as_str());
+    }
+    if let Some(digest) = &letter.plugin_digest {
+        out.append(cstr!("plugin_digest"), digest.as_str());
+    }
     let reason = if parted { shortened(&letter.reason) } else { &letter.reason };
     out.append(cstr!("reason"), reason);
     if !letter.violations.is_empty() && !parted {
@@ -184,6 +190,8 @@ pub(super) fn read_letter(document: &RawDocument) -> Result<DeadLetter, String> 
         stage: text("stage")?,
         plugin: text("plugin").ok(),
         generation: document.get_i64("generation").ok().and_then(|generation| u64::try_from(generation).ok()),
+        plugin_version: text("plugin_version").ok(),
+        plugin_digest: text("plugin_digest").ok(),
         reason: text("reason")?,
         violations,
         at: document.get_datetime("at").map_err(|cause| cause.to_string())?.timestamp_millis(),

@@ -173,9 +173,13 @@ fn failed_again(at: bson::DateTime, again: &Again) -> Document {
             .collect::<Vec<_>>(),
     };
     let mut unset = doc! { "replayed_at": "" };
-    match &again.plugin {
-        Some(plugin) => drop(set.insert("plugin", plugin)),
-        None => drop(unset.insert("plugin", "")),
+    for (name, value) in
+        [("plugin", &again.plugin), ("plugin_version", &again.plugin_version), ("plugin_digest", &again.plugin_digest)]
+    {
+        match value {
+            Some(value) => drop(set.insert(name, value)),
+            None => drop(unset.insert(name, "")),
+        }
     }
     match again.generation {
         Some(generation) => drop(set.insert("generation", i64::try_from(generation).unwrap_or(i64::MAX))),
@@ -201,6 +205,8 @@ fn mark_of(document: &RawDocument, key: &str) -> Option<Mark> {
         stage: text("stage"),
         plugin: document.get_str("plugin").ok().map(str::to_owned),
         generation: document.get_i64("generation").ok().and_then(|generation| u64::try_from(generation).ok()),
+        plugin_version: document.get_str("plugin_version").ok().map(str::to_owned),
+        plugin_digest: document.get_str("plugin_digest").ok().map(str::to_owned),
         reason: text("reason"),
         violations: letter.map(|letter| letter.violations).unwrap_or_default(),
         sinks: sinks.unwrap_or_default(),

@@ -55,6 +55,18 @@ pub(super) struct OfPlugin {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct OfShadow {
+    pub(super) plugin: String,
+    pub(super) result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct OfSide {
+    pub(super) plugin: String,
+    pub(super) generation: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(super) struct PluginOwn {
     pub(super) plugin: String,
     pub(super) name: String,
@@ -105,6 +117,11 @@ families! {
     plugin_swaps: OfPlugin => Counter, PLUGIN_SWAPS;
     plugin_swap_failures: OfPlugin => Counter, PLUGIN_SWAP_FAILURES;
     plugin_generation: OfPlugin => Gauge, PLUGIN_GENERATION;
+    plugin_taken_back: OfPlugin => Counter, PLUGIN_TAKEN_BACK;
+    plugin_probation: OfPlugin => Gauge, PLUGIN_PROBATION;
+    plugin_shadow: OfPlugin => Gauge, PLUGIN_SHADOW;
+    plugin_shadow_changes: OfShadow => Counter, PLUGIN_SHADOW_CHANGES;
+    plugin_shadow_change_seconds: OfSide => FloatGauge, PLUGIN_SHADOW_CHANGE_SECONDS;
     plugin_log_lines_dropped: OfPlugin => Counter, PLUGIN_LOG_LINES_DROPPED;
     plugin_counter: PluginOwn => Counter, PLUGIN_COUNTER;
     plugin_gauge: PluginOwn => FloatGauge, PLUGIN_GAUGE;

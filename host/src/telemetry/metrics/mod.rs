@@ -22,7 +22,9 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use families::{Families, OfPart, OfPipeline, OfPipelineKind, OfPlugin, OfSink, OfStage, OfStageKind};
+use families::{
+    Families, OfPart, OfPipeline, OfPipelineKind, OfPlugin, OfShadow, OfSide, OfSink, OfStage, OfStageKind,
+};
 use names::Name;
 use own::Own;
 
@@ -128,12 +130,24 @@ impl Metrics {
     pub fn plugin(&self, plugin: &str) -> PluginMetrics {
         let families = &self.0.families;
         let labels = OfPlugin { plugin: plugin.to_owned() };
+        let side = |generation| {
+            let labels = OfSide { plugin: plugin.to_owned(), generation };
+            families.plugin_shadow_change_seconds.get_or_create_owned(&labels)
+        };
         let own =
             Arc::clone(self.0.own.lock().unwrap_or_else(PoisonError::into_inner).entry(plugin.to_owned()).or_default());
         PluginMetrics {
             swaps: families.plugin_swaps.get_or_create_owned(&labels),
             swap_failures: families.plugin_swap_failures.get_or_create_owned(&labels),
             generation: families.plugin_generation.get_or_create_owned(&labels),
+            taken_back: families.plugin_taken_back.get_or_create_owned(&labels),
+            probation: families.plugin_probation.get_or_create_owned(&labels),
+            shadow: families.plugin_shadow.get_or_create_owned(&labels),
+            shadow_changes: ShadowResult::ALL.map(|result| {
+                let labels = OfShadow { plugin: plugin.to_owned(), result: result.as_str() };
+                families.plugin_shadow_changes.get_or_create_owned(&labels)
+            }),
+            shadow_seconds: (side("running"), side("candidate")),
             log_lines_dropped: families.plugin_log_lines_dropped.get_or_create_owned(&labels),
             own,
             plugin: plugin.into(),
@@ -312,6 +326,15 @@ pub struct PluginMetrics {
     pub swap_failures: Counter,
     /// Generation in use.
     pub generation: Gauge,
+    /// Generations that the host took back.
+    pub taken_back: Counter,
+    /// 1 while the generation in use is on probation.
+    pub probation: Gauge,
+    /// 1 while a candidate is in the shadow.
+    pub shadow: Gauge,
+    /// Mean time for a change in the shadow: of the running generation, of the candidate.
+    pub shadow_seconds: (FloatGauge, FloatGauge),
+    shadow_changes: [Counter; ShadowResult::ALL.len()],
     /// Log lines beyond the limit.
     pub log_lines_dropped: Counter,
     own: Arc<Own>,
@@ -320,6 +343,19 @@ pub struct PluginMetrics {
 }
 
 impl PluginMetrics {
+    /// The counter of changes in the shadow of which that came.
+    pub fn shadow_changes(&self, result: ShadowResult) -> &Counter {
+        let [equal, different, new_reject, gone_reject, failed, dropped] = &self.shadow_changes;
+        match result {
+            ShadowResult::Equal => equal,
+            ShadowResult::Different => different,
+            ShadowResult::NewReject => new_reject,
+            ShadowResult::GoneReject => gone_reject,
+            ShadowResult::Failed => failed,
+            ShadowResult::Dropped => dropped,
+        }
+    }
+
     /// Adds to a counter of the plugin's own. False when it was dropped: the name is none ([`is_name`]), or the plugin
     /// has [`MAX_NAMES`] of them already.
     #[must_use]
@@ -402,6 +438,24 @@ kinds! {
         Result = "result",
         /// It returned too much.
         Output = "output",
+    }
+}
+
+kinds! {
+    /// What came of comparing a change in the shadow.
+    ShadowResult {
+        /// The candidate made the same of it.
+        Equal = "equal",
+        /// It made something else.
+        Different = "different",
+        /// It alone rejects it.
+        NewReject = "new_reject",
+        /// The running generation alone rejects it.
+        GoneReject = "gone_reject",
+        /// It failed on it.
+        Failed = "failed",
+        /// It did not get it, since it was behind.
+        Dropped = "dropped",
     }
 }
 

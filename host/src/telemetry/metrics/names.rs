@@ -94,6 +94,11 @@ names! {
     PLUGIN_SWAPS = Counter "tidegate_plugin_swaps_total" ["plugin"] "swaps", "Generations that took over from a running one";
     PLUGIN_SWAP_FAILURES = Counter "tidegate_plugin_swap_failures_total" ["plugin"] "files", "New files that did not load, so that the running generation stayed";
     PLUGIN_GENERATION = Gauge "tidegate_plugin_generation" ["plugin"] "number", "Generation that new batches are processed by";
+    PLUGIN_TAKEN_BACK = Counter "tidegate_plugin_taken_back_total" ["plugin"] "generations", "Generations that the host took back within their probation";
+    PLUGIN_PROBATION = Gauge "tidegate_plugin_probation" ["plugin"] "0 or 1", "1 while the generation that runs has to prove itself";
+    PLUGIN_SHADOW = Gauge "tidegate_plugin_shadow" ["plugin"] "0 or 1", "1 while a candidate is tried on copies of live batches";
+    PLUGIN_SHADOW_CHANGES = Counter "tidegate_plugin_shadow_changes_total" ["plugin", "result"] "changes", "Changes that candidates got in the shadow, by what came of comparing";
+    PLUGIN_SHADOW_CHANGE_SECONDS = Gauge "tidegate_plugin_shadow_change_seconds" ["plugin", "generation"] "seconds", "Mean time for a change in the newest shadow, of the running generation and of the candidate";
     PLUGIN_LOG_LINES_DROPPED = Counter "tidegate_plugin_log_lines_dropped_total" ["plugin"] "lines", "Log lines of the plugin beyond its limit a second";
     PLUGIN_COUNTER = Counter "tidegate_plugin_counter_total" ["plugin", "name"] "the plugin's own", "Counters of the plugin's own";
     PLUGIN_GAUGE = Gauge "tidegate_plugin_gauge" ["plugin", "name"] "the plugin's own", "Gauges of the plugin's own";
