@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# scripts/guests.sh: builds the plugins of this repository that are not in Rust (plugins/*/*/plugin.yaml) into target/plugins/NAME.wasm, with
-# `tidegate plugin build`, as a person would. One whose sources are those of the last build is left as it is.
+# scripts/guests.sh: builds the plugins of this repository that are not in Rust (plugins/*/*/plugin.yaml) into target/plugins/FOLDER-FOLDER.wasm,
+# with `tidegate plugin build`, as a person would. One whose sources are those of the last build is left as it is.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -9,7 +9,8 @@ mkdir -p "$target/plugins" "$target/guest-stamps"
 
 for file in plugins/*/*/plugin.yaml; do
   folder=$(dirname "$file")
-  name=$(sed -n 's/^name: *//p' "$file")
+  # The same plugin in several languages: the folder tells them apart.
+  name=$(basename "$(dirname "$folder")")-$(basename "$folder")
   language=$(sed -n 's/^language: *//p' "$file")
   # TypeScript has the SDK of JavaScript.
   sources=("$folder" "plugins/sdk/${language/#ts/js}" wit)
