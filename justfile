@@ -15,7 +15,7 @@ demo *ARGS: plugins _programs
     @{{ with_servers }} {{ target }}/release/tidegate-demo "$@"
 
 # Runs all tests against one real MongoDB and Redis; ARGS go to cargo nextest (a test's name, -p CRATE)
-test *ARGS: plugins _programs
+test *ARGS: plugins guests
     @{{ with_servers }} cargo nextest run --release --workspace "$@"
     @cargo test --quiet --release --workspace --doc
 
@@ -46,6 +46,10 @@ deny:
 # Builds every plugin (or those named) into target/plugins/NAME.wasm
 plugins *NAMES:
     @scripts/plugins.sh "$@"
+
+# Builds the plugins in other languages than Rust into target/plugins, with tidegate itself
+guests: _programs
+    @scripts/guests.sh
 
 # Starts MongoDB, Redis and the emulators for working by hand; Ctrl-C stops them
 services *ARGS:

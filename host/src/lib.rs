@@ -25,6 +25,7 @@ mod mongodb_faults;
 pub mod pipeline;
 pub mod plugin;
 pub mod position;
+pub mod project;
 mod redis;
 pub mod sink;
 pub mod source;

@@ -347,7 +347,22 @@ impl Cli {
     /// # Panics
     /// As [`Cli::run`].
     pub async fn run_in(dir: &Path, args: &[&str], stdin: &[u8]) -> Output {
+        Self::run_with(dir, args, stdin, &[], PATIENCE).await
+    }
+
+    /// [`Cli::run_in`] with these variables, and with as much patience: a command that builds something takes a while.
+    ///
+    /// # Panics
+    /// As [`Cli::run`], with that patience.
+    pub async fn run_with(
+        dir: &Path,
+        args: &[&str],
+        stdin: &[u8],
+        env: &[(String, String)],
+        patience: Duration,
+    ) -> Output {
         let mut command = Process::command(program("tidegate"));
+        command.envs(env.iter().map(|(name, value)| (name, value)));
         command.args(args).current_dir(dir).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process =
             Process::spawn("tidegate", command).unwrap_or_else(|error| panic!("starting tidegate: {error}"));
@@ -358,7 +373,7 @@ impl Cli {
         let stdin = stdin.to_vec();
         std::thread::spawn(move || pipe.write_all(&stdin));
         let status = process
-            .wait(PATIENCE)
+            .wait(patience)
             .await
             .unwrap_or_else(|error| panic!("tidegate {}: {error}: {}", args.join(" "), stderr.text()));
         stdout.join();

@@ -5,10 +5,10 @@ mod check;
 mod checkpoint;
 mod dlq;
 mod explain;
-mod inspect;
 pub mod live;
 mod live_plugins;
 mod pipeline;
+mod plugin;
 mod run;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
@@ -53,9 +53,9 @@ enum Command {
     /// Pause a pipeline of a running host, or let it go on.
     #[command(subcommand)]
     Pipeline(PipelineCommand),
-    /// Look into plugins.
+    /// Write plugins, try them, look into them.
     #[command(subcommand)]
-    Plugin(PluginCommand),
+    Plugin(plugin::PluginCommand),
     /// Look at dead letters, replay them, drop them.
     #[command(subcommand)]
     Dlq(dlq::DlqCommand),
@@ -124,17 +124,6 @@ struct PipelineArguments {
     admin: Option<SocketAddr>,
 }
 
-#[derive(Debug, Subcommand)]
-enum PluginCommand {
-    /// Show what a plugin file says of itself: roles, version, imports, schema of its configuration.
-    Inspect {
-        /// The file (*.wasm, a WebAssembly component).
-        file: PathBuf,
-    },
-    #[command(flatten)]
-    Live(live_plugins::LiveCommand),
-}
-
 /// Exit codes, as documented in `docs/operations.md`.
 mod exit {
     /// Something went wrong that is no mistake in the configuration.
@@ -167,8 +156,7 @@ pub fn main() -> ExitCode {
             pipeline::pause(&asked.config, &asked.pipeline, false, asked.admin)
         }
         Command::Check { config } => check::check(&config),
-        Command::Plugin(PluginCommand::Inspect { file }) => inspect::inspect(&file),
-        Command::Plugin(PluginCommand::Live(command)) => live_plugins::run(&command),
+        Command::Plugin(command) => plugin::plugin(command),
         Command::Dlq(command) => dlq::dlq(command),
         Command::Explain { code } => explain::command(code.as_deref()),
     })

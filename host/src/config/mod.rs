@@ -33,9 +33,29 @@ const MOST_BYTES: u64 = 4 << 20;
 /// # Errors
 /// [`Code::ConfigUnreadable`] when the file cannot be read, else as [`parse`].
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
+    parse(&read(path, "the configuration file")?, &path.display().to_string(), env)
+}
+
+/// Reads another file that people write, with errors as those of the configuration. It names no variables.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_other<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ConfigErrors> {
+    let (text, file) = (read(path, "the file")?, path.display().to_string());
+    let mut masks = mask::Masks::default();
+    let root =
+        node::parse_literal(&text, &mut masks).map_err(|drafts| ConfigErrors::new(&file, &text, &masks, drafts))?;
+    let Some(root) = root else {
+        let help = "the documentation of plugin projects has an example".to_owned();
+        return Err(ConfigErrors::whole_file(&file, Code::ConfigValue, "the file is empty".to_owned(), help));
+    };
+    decode::decode(&root).map_err(|drafts| ConfigErrors::new(&file, &text, &masks, drafts))
+}
+
+fn read(path: &Path, what: &str) -> Result<String, ConfigErrors> {
     let file = path.display().to_string();
     let unreadable = |cause: String, help: &str| {
-        let message = format!("the configuration file cannot be read: {cause}");
+        let message = format!("{what} cannot be read: {cause}");
         ConfigErrors::whole_file(&file, Code::ConfigUnreadable, message, help.to_owned())
     };
     match std::fs::metadata(path) {
@@ -43,7 +63,7 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config,
             return Err(unreadable("it is a directory".to_owned(), "name the file in it"));
         }
         Ok(metadata) if metadata.len() > MOST_BYTES => {
-            return Err(unreadable("it is bigger than 4 MiB".to_owned(), "name a configuration file"));
+            return Err(unreadable("it is bigger than 4 MiB".to_owned(), "name another file"));
         }
         _ => {}
     }
@@ -56,9 +76,7 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config,
         }
         _ => unreadable(error.to_string(), "see that the path is right and the disk is well"),
     })?;
-    let text =
-        String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8 text".to_owned(), "save it as UTF-8"))?;
-    parse(&text, &file, env)
+    String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8 text".to_owned(), "save it as UTF-8"))
 }
 
 /// Like [`load`], of a text. `file_name` stands in the errors.

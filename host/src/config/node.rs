@@ -91,6 +91,19 @@ pub(super) fn parse(
     env: &dyn Fn(&str) -> Option<String>,
     masks: &mut Masks,
 ) -> Result<Option<Node>, Vec<Draft>> {
+    build(source, Some(env), masks)
+}
+
+/// [`parse`] of a file in which `${NAME}` is text like any other.
+pub(super) fn parse_literal(source: &str, masks: &mut Masks) -> Result<Option<Node>, Vec<Draft>> {
+    build(source, None, masks)
+}
+
+fn build(
+    source: &str,
+    env: Option<&dyn Fn(&str) -> Option<String>>,
+    masks: &mut Masks,
+) -> Result<Option<Node>, Vec<Draft>> {
     let mut builder = Builder {
         source,
         env,
@@ -115,7 +128,7 @@ pub(super) fn parse(
 
 struct Builder<'s, 'e> {
     source: &'s str,
-    env: &'e dyn Fn(&str) -> Option<String>,
+    env: Option<&'e dyn Fn(&str) -> Option<String>>,
     parser: Parser<'s, granit_parser::StrInput<'s>>,
     anchors: HashMap<usize, Node>,
     nodes: usize,
@@ -250,7 +263,11 @@ impl<'s> Builder<'s, '_> {
     }
 
     fn scalar(&mut self, text: &str, plain: bool, place: Range<usize>) -> Node {
-        let done = interpolate(text, self.env);
+        let Some(env) = self.env else {
+            let value = Value::Scalar(Scalar { text: text.to_owned(), plain, variables: Vec::new() });
+            return Node { place, value };
+        };
+        let done = interpolate(text, env);
         for (offset, error) in &done.errors {
             let place = reference_place(self.source, &place, text, *offset);
             let draft = match error {

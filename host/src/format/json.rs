@@ -14,7 +14,7 @@
 //! | MinKey, MaxKey | `"MinKey"`, `"MaxKey"` |
 //! | Undefined | `null` |
 //!
-//! The other two styles are MongoDB's Extended JSON v2, as its specification says.
+//! The other styles are MongoDB's Extended JSON v2, as its specification says.
 
 use base64::Engine as _;
 use bson::raw::RawBsonRef;
@@ -31,9 +31,14 @@ pub enum Style {
     Plain,
     /// MongoDB Relaxed Extended JSON v2.
     Relaxed,
+    /// The same, but 64-bit integers beyond 2^53, which many languages would round, are `$numberLong`.
+    Interchange,
     /// MongoDB Canonical Extended JSON v2.
     Canonical,
 }
+
+/// Up to 2^53 a double holds every integer.
+pub(crate) const EXACT: u64 = 1 << 53;
 
 /// Deepest nesting that is written. MongoDB itself stores no more than 100 levels.
 const DEEPEST: u32 = 200;
@@ -109,6 +114,7 @@ fn write_typed(out: &mut Vec<u8>, kind: u8, value: &[u8], style: Style, depth: u
             let number = i64::from_le_bytes(sized(value)?);
             match style {
                 Style::Canonical => write_wrapped_number(out, "$numberLong", number),
+                Style::Interchange if number.unsigned_abs() > EXACT => write_wrapped_number(out, "$numberLong", number),
                 _ => write_number(out, number),
             }
         }
@@ -213,13 +219,15 @@ fn write_double(out: &mut Vec<u8>, number: f64, style: Style) {
         buffer.format_finite(number)
     };
     match style {
-        Style::Plain | Style::Relaxed if number.is_finite() => out.extend_from_slice(digits.as_bytes()),
+        Style::Plain | Style::Relaxed | Style::Interchange if number.is_finite() => {
+            out.extend_from_slice(digits.as_bytes())
+        }
         Style::Plain => {
             out.push(b'"');
             out.extend_from_slice(digits.as_bytes());
             out.push(b'"');
         }
-        Style::Relaxed | Style::Canonical => {
+        Style::Relaxed | Style::Interchange | Style::Canonical => {
             out.extend_from_slice(br#"{"$numberDouble":""#);
             out.extend_from_slice(digits.as_bytes());
             out.extend_from_slice(b"\"}");
@@ -236,12 +244,12 @@ fn write_date(out: &mut Vec<u8>, millis: i64, style: Style) {
             write_iso8601(out, millis, true);
             out.push(b'"');
         }
-        Style::Relaxed if (0..YEAR_10000).contains(&millis) => {
+        Style::Relaxed | Style::Interchange if (0..YEAR_10000).contains(&millis) => {
             out.extend_from_slice(br#"{"$date":""#);
             write_iso8601(out, millis, millis % 1000 != 0);
             out.extend_from_slice(b"\"}");
         }
-        Style::Relaxed | Style::Canonical => {
+        Style::Relaxed | Style::Interchange | Style::Canonical => {
             out.extend_from_slice(br#"{"$date":"#);
             write_wrapped_number(out, "$numberLong", millis);
             out.push(b'}');

@@ -4,5 +4,6 @@ pub mod check;
 mod decimal;
 pub mod elements;
 pub mod json;
+pub mod keep;
 pub mod lines;
 pub mod time;

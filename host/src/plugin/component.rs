@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::SystemTime};
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::{Component, InstancePre, types::ComponentItem};
 
-pub use super::abi::{Manifest, Role, Violation};
+pub use super::abi::{Encoding, Manifest, Role, Violation};
 use super::{
     PluginEngine,
     abi::{self, RoleTypes},
@@ -127,6 +127,7 @@ impl Generation {
                 version: String::new(),
                 description: String::new(),
                 config_schema: None,
+                encoding: Encoding::default(),
             },
             roles: types.list(),
             imports,

@@ -22,12 +22,15 @@ use super::{
 };
 use crate::{
     change::{Change, Doc, Headers},
-    format::json::{Style, write_document},
+    format::{
+        json::{Style, write_document},
+        keep,
+    },
 };
 
 /// What is expected of one change.
 #[derive(Clone, Debug)]
-pub(super) enum Expected {
+pub(crate) enum Expected {
     /// It passes as it is, with this version where a migrator says one.
     Unchanged(Option<String>),
     /// A validator finds this wrong.
@@ -45,7 +48,7 @@ pub(super) enum Expected {
 /// What a validator finds wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     #[serde(default)]
     path: String,
     message: String,
@@ -54,7 +57,7 @@ pub(super) struct Fault {
 /// What a migrator makes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Migrated {
+pub(crate) struct Migrated {
     from: Option<String>,
     to: Option<String>,
     doc: Map<String, Value>,
@@ -63,7 +66,7 @@ pub(super) struct Migrated {
 /// One change that a transformer makes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Output {
+pub(crate) struct Output {
     op: Option<String>,
     ns: Option<String>,
     key: Option<Map<String, Value>>,
@@ -74,7 +77,7 @@ pub(super) struct Output {
 /// Where a router sends a change.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Destination {
+pub(crate) struct Destination {
     sink: Option<String>,
     target: Option<String>,
     ordering_key: Option<String>,
@@ -87,7 +90,7 @@ impl Expected {
     ///
     /// # Errors
     /// What it should be.
-    pub(super) fn read(role: Role, value: &Value) -> Result<Self, String> {
+    pub(crate) fn read(role: Role, value: &Value) -> Result<Self, String> {
         let wrong = || {
             let forms = match role {
                 Role::Validator => "`accept` or `reject: [ { path, message } ]`",
@@ -120,8 +123,17 @@ impl Expected {
         }
     }
 
+    /// The sinks it names: a router may name no others than the pipeline has.
+    pub(crate) fn sinks(&self) -> impl Iterator<Item = &str> {
+        let destinations = match self {
+            Self::Deliver(destinations) => destinations.as_slice(),
+            _ => &[],
+        };
+        destinations.iter().filter_map(|destination| destination.sink.as_deref())
+    }
+
     /// Whether it is what the plugin made of `origin`.
-    pub(super) fn is_met(&self, outcome: &Outcome, origin: &Change, sinks: &[String]) -> bool {
+    pub(crate) fn is_met(&self, outcome: &Outcome, origin: &Change, sinks: &[String]) -> bool {
         match (self, outcome) {
             (Self::Unchanged(None), Outcome::Unchanged) => true,
             (Self::Unchanged(Some(expected)), Outcome::Version(version)) => **expected == **version,
@@ -166,44 +178,11 @@ impl Output {
     }
 }
 
-/// The same values, of the same types where the expectation names them.
+/// Read with the types of what is there, it must be what is there.
 fn is_document(expected: &Map<String, Value>, got: Option<&Doc>) -> bool {
     let Some(got) = got else { return false };
-    is_value(&Value::Object(expected.clone()), &canonical(got))
-}
-
-/// `got` is canonical Extended JSON; a plain number stands for a number of any type.
-fn is_value(expected: &Value, got: &Value) -> bool {
-    match (expected, got) {
-        (Value::Number(number), Value::Object(typed)) => {
-            let text =
-                ["$numberInt", "$numberLong", "$numberDouble"].iter().find_map(|name| typed.get(*name)?.as_str());
-            text.and_then(|text| text.parse::<f64>().ok()).is_some_and(|got| number.as_f64() == Some(got))
-        }
-        (Value::Object(expected), Value::Object(got)) if expected.len() == got.len() => {
-            let same = |(name, value): (&String, &Value)| got.get(name).is_some_and(|got| is_value(value, got));
-            expected.iter().all(same) || is_date(expected, got)
-        }
-        (Value::Array(expected), Value::Array(got)) => {
-            expected.len() == got.len() && expected.iter().zip(got).all(|(one, other)| is_value(one, other))
-        }
-        _ => expected == got,
-    }
-}
-
-/// A date may be written as people write it.
-fn is_date(expected: &Map<String, Value>, got: &Map<String, Value>) -> bool {
-    let read = |value: &Map<String, Value>| match bson::Bson::try_from(Value::Object(value.clone())) {
-        Ok(bson::Bson::DateTime(time)) => Some(time),
-        _ => None,
-    };
-    read(expected).is_some_and(|time| read(got) == Some(time))
-}
-
-fn canonical(document: &Doc) -> Value {
-    let mut text = Vec::new();
-    let written = write_document(&mut text, document.as_bytes(), Style::Canonical);
-    written.ok().and_then(|()| serde_json::from_slice(&text).ok()).unwrap_or(Value::Null)
+    let text = Value::Object(expected.clone()).to_string();
+    keep::read_document(text.as_bytes(), Some(got.as_bytes())).is_ok_and(|expected| expected == got.as_bytes())
 }
 
 fn headers(headers: &Headers) -> BTreeMap<String, String> {
@@ -220,7 +199,7 @@ fn destination(got: &crate::batch::Destination, sinks: &[String]) -> Destination
 }
 
 /// What a plugin made of `origin`, as an expectation is written.
-pub(super) fn shown(role: Role, outcome: &Outcome, origin: &Change, sinks: &[String]) -> Value {
+pub(crate) fn shown(role: Role, outcome: &Outcome, origin: &Change, sinks: &[String]) -> Value {
     match outcome {
         Outcome::Unchanged if role == Role::Validator => json!("accept"),
         Outcome::Unchanged => json!("unchanged"),
@@ -281,7 +260,9 @@ fn shown_change(change: &Change, origin: &Change) -> Value {
 
 /// What cannot be written as JSON is shown by its bytes.
 fn shown_document(document: &Doc) -> Value {
-    match Some(canonical(document)).filter(|value| !value.is_null()) {
+    let mut text = Vec::new();
+    let written = write_document(&mut text, document.as_bytes(), Style::Interchange);
+    match written.ok().and_then(|()| serde_json::from_slice(&text).ok()) {
         Some(value) => value,
         None => json!({ "$bson": crate::position::Position::new(document.as_bytes().to_vec()).to_hex() }),
     }

@@ -6,7 +6,7 @@ use wasmtime::{Store, Trap};
 
 use super::{
     Generation, PluginEngine,
-    abi::{Call, CallError, Outcome, Roles, call},
+    abi::{Call, CallError, Encoding, Outcome, Roles, call},
     component::{Manifest, Role, call_configure, call_manifest},
     context::{Context, Identity},
     limits::{Limits, Stopwatch},
@@ -19,9 +19,9 @@ use crate::{
 
 /// A call that gave nothing: the instance is of no further use when `retire` says so.
 #[derive(Debug)]
-pub(super) struct CallFailure {
-    pub(super) kind: FailureKind,
-    pub(super) reason: String,
+pub(crate) struct CallFailure {
+    pub(crate) kind: FailureKind,
+    pub(crate) reason: String,
 }
 
 /// The reason a call was stopped, carried through wasmtime.
@@ -35,6 +35,7 @@ pub(super) struct Instance {
     roles: Roles,
     buffers: Call,
     limits: Limits,
+    encoding: Encoding,
     plugin: Arc<str>,
 }
 
@@ -71,7 +72,8 @@ impl Instance {
                 ));
             }
         };
-        Ok(Self { store, roles, buffers: Call::default(), limits, plugin })
+        let encoding = generation.manifest.encoding;
+        Ok(Self { store, roles, buffers: Call::default(), limits, encoding, plugin })
     }
 
     /// Instantiates and configures a generation.
@@ -126,12 +128,25 @@ impl Instance {
         sinks: &[String],
     ) -> Result<Vec<Outcome>, CallFailure> {
         self.arm(changes.len());
-        let result = call(&self.roles, role, &mut self.store, &mut self.buffers, changes, sinks, self.limits.output);
+        let result = call(
+            &self.roles,
+            role,
+            &mut self.store,
+            &mut self.buffers,
+            changes,
+            sinks,
+            self.encoding,
+            self.limits.output,
+        );
         result.map_err(|error| match error {
             CallError::Trap(cause) => failure_of(&mut self.store, cause, &self.limits),
             CallError::Count { got, expected } => CallFailure {
                 kind: FailureKind::Result,
                 reason: format!("it returned {got} results for {expected} changes"),
+            },
+            CallError::Unwritable(cause) => CallFailure {
+                kind: FailureKind::Result,
+                reason: format!("it wants JSON, and a document cannot be written as that: {cause}"),
             },
             CallError::Output(bytes) => CallFailure {
                 kind: FailureKind::Output,

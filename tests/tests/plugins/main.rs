@@ -3,6 +3,8 @@
 
 mod breaker;
 mod hostile;
+mod languages;
+mod projects;
 mod refused;
 mod rig;
 mod staged;

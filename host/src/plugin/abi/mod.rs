@@ -23,10 +23,33 @@ pub struct Manifest {
     pub description: String,
     /// JSON Schema of its configuration; none: it takes no configuration.
     pub config_schema: Option<String>,
+    /// How it wants documents.
+    pub encoding: Encoding,
+}
+
+/// How documents cross into a plugin and back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Encoding {
+    /// Bytes as the server sent them.
+    #[default]
+    Bson,
+    /// Extended JSON; values that come back as they went keep their BSON types ([`crate::format::keep`]).
+    Json,
+}
+
+impl Encoding {
+    /// The name in the contract.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bson => "bson",
+            Self::Json => "json",
+        }
+    }
 }
 
 /// A role of a plugin, in the order in which the roles of one plugin are run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Says whether a change may pass.
@@ -71,7 +94,7 @@ pub struct Violation {
 
 /// What a plugin made of one change.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// It passes as it is.
     Unchanged,
     /// It passes as it is, and has this schema version.

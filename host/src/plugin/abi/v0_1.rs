@@ -10,11 +10,11 @@ use wasmtime::{
     component::{Component, HasSelf, Instance, InstancePre, Linker},
 };
 
-use super::{Manifest, Outcome, Role, Violation};
+use super::{Encoding, Manifest, Outcome, Role, Violation};
 use crate::{
     batch::Destination,
     change::{Change, Doc, Header, Headers, Namespace, Operation},
-    format::check::check_document,
+    format::{check::check_document, elements::Malformed, json, keep},
     plugin::context::Context,
 };
 
@@ -56,9 +56,14 @@ mod bindings {
             },
         });
     }
+    /// What a plugin that wants JSON exports besides.
+    pub(super) mod documents {
+        wasmtime::component::bindgen!({ path: "../wit", world: "json-documents" });
+    }
 }
 
 use bindings::{
+    documents::exports::tidegate::plugin::documents as wd,
     migrator::exports::tidegate::plugin::migrator as wm,
     router::exports::tidegate::plugin::router as wr,
     transformer::exports::tidegate::plugin::transformer as wt,
@@ -70,6 +75,7 @@ use bindings::{
 
 /// Names of the interfaces that make a component a plugin of this version.
 const PLUGIN: &str = "tidegate:plugin/plugin@0.1.0";
+const DOCUMENTS: &str = "tidegate:plugin/documents@0.1.0";
 const fn interface(role: Role) -> &'static str {
     match role {
         Role::Validator => "tidegate:plugin/validator@0.1.0",
@@ -115,6 +121,7 @@ impl metrics::Host for Context {
 /// The roles a component has, with what is needed to find them in an instance quickly.
 pub(in crate::plugin) struct RoleTypes {
     lifecycle: bindings::validator::exports::tidegate::plugin::plugin::GuestIndices,
+    documents: Option<wd::GuestIndices>,
     validator: Option<wv::GuestIndices>,
     migrator: Option<wm::GuestIndices>,
     transformer: Option<wt::GuestIndices>,
@@ -144,6 +151,7 @@ impl RoleTypes {
         .ok_or_else(|| format!("it does not export `{PLUGIN}`, which every plugin has"))?;
         let roles = Self {
             lifecycle,
+            documents: indices(component, DOCUMENTS, || wd::GuestIndices::new(pre))?,
             validator: indices(component, interface(Role::Validator), || wv::GuestIndices::new(pre))?,
             migrator: indices(component, interface(Role::Migrator), || wm::GuestIndices::new(pre))?,
             transformer: indices(component, interface(Role::Transformer), || wt::GuestIndices::new(pre))?,
@@ -175,6 +183,7 @@ impl RoleTypes {
     pub(in crate::plugin) fn load(&self, store: &mut Store<Context>, instance: &Instance) -> wasmtime::Result<Roles> {
         Ok(Roles {
             lifecycle: self.lifecycle.load(&mut *store, instance)?,
+            documents: self.documents.as_ref().map(|indices| indices.load(&mut *store, instance)).transpose()?,
             validator: self.validator.as_ref().map(|indices| indices.load(&mut *store, instance)).transpose()?,
             migrator: self.migrator.as_ref().map(|indices| indices.load(&mut *store, instance)).transpose()?,
             transformer: self.transformer.as_ref().map(|indices| indices.load(&mut *store, instance)).transpose()?,
@@ -186,6 +195,7 @@ impl RoleTypes {
 /// The functions of one instance.
 pub(in crate::plugin) struct Roles {
     lifecycle: bindings::validator::exports::tidegate::plugin::plugin::Guest,
+    documents: Option<wd::Guest>,
     validator: Option<wv::Guest>,
     migrator: Option<wm::Guest>,
     transformer: Option<wt::Guest>,
@@ -193,8 +203,13 @@ pub(in crate::plugin) struct Roles {
 }
 
 pub(in crate::plugin) fn manifest(roles: &Roles, store: &mut Store<Context>) -> wasmtime::Result<Manifest> {
-    let manifest = roles.lifecycle.call_manifest(store)?;
+    let manifest = roles.lifecycle.call_manifest(&mut *store)?;
+    let encoding = match roles.documents.as_ref().map(|documents| documents.call_encoding(store)).transpose()? {
+        None | Some(wd::Form::Bson) => Encoding::Bson,
+        Some(wd::Form::Json) => Encoding::Json,
+    };
     Ok(Manifest {
+        encoding,
         name: manifest.name,
         version: manifest.version,
         description: manifest.description,
@@ -227,7 +242,7 @@ impl Default for Call {
 
 impl Call {
     /// Puts the changes into the arena.
-    fn encode<'a>(&mut self, changes: impl Iterator<Item = &'a Change>) {
+    fn encode<'a>(&mut self, changes: impl Iterator<Item = &'a Change>, encoding: Encoding) -> Result<(), Malformed> {
         let types::Batch { arena, namespaces, headers, changes: list, .. } = &mut self.batch;
         arena.clear();
         namespaces.clear();
@@ -255,11 +270,19 @@ impl Call {
                 headers.extend(put(arena, value.as_bytes()));
             }
             let [id, id_length] = put(arena, change.id.as_bytes());
-            let mut document = |doc: &Option<Doc>| doc.as_ref().map_or([0, 0], |doc| put(arena, doc.as_bytes()));
-            let [key, key_length] = document(&change.key);
-            let [after, after_length] = document(&change.document);
-            let [before, before_length] = document(&change.before);
-            let [update, update_length] = document(&change.update);
+            let mut document = |doc: &Option<Doc>| match (doc, encoding) {
+                (None, _) => Ok([0, 0]),
+                (Some(doc), Encoding::Bson) => Ok(put(arena, doc.as_bytes())),
+                (Some(doc), Encoding::Json) => {
+                    let offset = arena.len();
+                    json::write_document(arena, doc.as_bytes(), json::Style::Interchange)?;
+                    Ok([narrow(offset), narrow(arena.len() - offset)])
+                }
+            };
+            let [key, key_length] = document(&change.key)?;
+            let [after, after_length] = document(&change.document)?;
+            let [before, before_length] = document(&change.before)?;
+            let [update, update_length] = document(&change.update)?;
             let [cluster_low, cluster_high] = halves(change.cluster_time.unwrap_or(0));
             let [wall_low, wall_high] = halves(change.wall_time.unwrap_or(0).cast_unsigned());
             // The order is that of the table in wit/types.wit.
@@ -285,6 +308,7 @@ impl Call {
             ];
             list.extend_from_slice(&numbers);
         }
+        Ok(())
     }
 }
 
@@ -335,6 +359,8 @@ pub(in crate::plugin) enum CallError {
     },
     /// It returned more bytes than it may.
     Output(usize),
+    /// A document cannot be written as JSON, which the plugin wants.
+    Unwritable(Malformed),
 }
 
 /// Calls one role with some changes, and reads what it made of each.
@@ -345,9 +371,10 @@ pub(in crate::plugin) fn call(
     buffers: &mut Call,
     changes: &[&Change],
     sinks: &[String],
+    encoding: Encoding,
     output_limit: usize,
 ) -> Result<Vec<Outcome>, CallError> {
-    buffers.encode(changes.iter().copied());
+    buffers.encode(changes.iter().copied(), encoding).map_err(CallError::Unwritable)?;
     let batch = &buffers.batch;
     let count = |got: usize| match got == changes.len() {
         true => Ok(()),
@@ -368,8 +395,9 @@ pub(in crate::plugin) fn call(
             let result = guest.call_migrate(store, batch).map_err(CallError::Trap)?;
             count(result.outcomes.len())?;
             within(result.arena.len(), output_limit)?;
-            let arena = Arena(result.arena.into());
-            result.outcomes.into_iter().map(|outcome| read_migration(&arena, outcome)).collect()
+            let arena = Arena { bytes: result.arena.into(), encoding };
+            let outcomes = result.outcomes.into_iter().zip(changes);
+            outcomes.map(|(outcome, change)| read_migration(&arena, outcome, change)).collect()
         }
         Role::Transformer => {
             let guest = roles.transformer.as_ref().ok_or_else(missing)?;
@@ -378,7 +406,7 @@ pub(in crate::plugin) fn call(
             within(result.arena.len() + result.outputs.len() * size_of::<wt::Output>(), output_limit)?;
             let results = std::mem::take(&mut result.results);
             let reader = Outputs {
-                arena: Arena(result.arena.into()),
+                arena: Arena { bytes: result.arena.into(), encoding },
                 namespaces: result
                     .namespaces
                     .iter()
@@ -396,7 +424,7 @@ pub(in crate::plugin) fn call(
             within(result.arena.len() + result.destinations.len() * size_of::<wr::Destination>(), output_limit)?;
             let decisions = std::mem::take(&mut result.decisions);
             let reader = Destinations {
-                arena: Arena(result.arena.into()),
+                arena: Arena { bytes: result.arena.into(), encoding },
                 attributes: result.attributes,
                 destinations: result.destinations,
                 sinks,
@@ -431,7 +459,11 @@ fn read_verdict(verdict: wv::Verdict) -> Outcome {
 }
 
 /// The bytes a guest returned; its spans are not trusted.
-struct Arena(Bytes);
+struct Arena {
+    bytes: Bytes,
+    /// Of the documents in it.
+    encoding: Encoding,
+}
 
 impl Arena {
     fn bytes(&self, what: impl Display, span: types::Span) -> Result<Option<Bytes>, String> {
@@ -440,10 +472,10 @@ impl Arena {
         }
         let (from, length) = (span.offset as usize, span.length as usize);
         match from.checked_add(length) {
-            Some(to) if to <= self.0.len() => Ok(Some(self.0.slice(from..to))),
+            Some(to) if to <= self.bytes.len() => Ok(Some(self.bytes.slice(from..to))),
             _ => Err(format!(
                 "{what} is said to lie at {from}, {length} bytes long, outside the {} bytes returned",
-                self.0.len()
+                self.bytes.len()
             )),
         }
     }
@@ -454,8 +486,13 @@ impl Arena {
             .transpose()
     }
 
-    fn document(&self, what: &str, span: types::Span) -> Result<Option<Doc>, String> {
-        let Some(bytes) = self.bytes(what, span)? else { return Ok(None) };
+    /// `original` is what the plugin was given: what it left as it was keeps its types.
+    fn document(&self, what: &str, span: types::Span, original: Option<&Doc>) -> Result<Option<Doc>, String> {
+        let Some(mut bytes) = self.bytes(what, span)? else { return Ok(None) };
+        if self.encoding == Encoding::Json {
+            let read = keep::read_document(&bytes, original.map(Doc::as_bytes));
+            bytes = read.map_err(|cause| format!("{what} is no Extended JSON document: {cause}"))?.into();
+        }
         check_document(&bytes).map_err(|cause| format!("{what} is no valid BSON document: {cause}"))?;
         Doc::from_bytes(bytes).map(Some).map_err(|cause| format!("{what} is no valid BSON document: {cause}"))
     }
@@ -469,7 +506,7 @@ fn entries<'a, T>(what: &str, list: &'a [T], range: types::Range) -> Result<&'a 
     })
 }
 
-fn read_migration(arena: &Arena, outcome: wm::Outcome) -> Outcome {
+fn read_migration(arena: &Arena, outcome: wm::Outcome, origin: &Change) -> Outcome {
     let read = || -> Result<Outcome, String> {
         Ok(match outcome {
             wm::Outcome::Unchanged(version) => {
@@ -477,7 +514,7 @@ fn read_migration(arena: &Arena, outcome: wm::Outcome) -> Outcome {
             }
             wm::Outcome::Migrated(migration) => Outcome::Migrated {
                 document: arena
-                    .document("the new document", migration.document)?
+                    .document("the new document", migration.document, origin.document.as_ref())?
                     .ok_or("it migrated a document into nothing")?,
                 from: arena.text("the version migrated from", migration.from_version)?,
                 to: arena.text("the version migrated to", migration.to_version)?,
@@ -578,8 +615,15 @@ impl Outputs {
             id: if of == 1 { origin.id.clone() } else { format!("{}.{at}", origin.id).into() },
             operation: from_wit(output.operation),
             namespace: Arc::clone(namespace),
-            key: self.arena.document("the key of an output", output.key)?.or_else(|| origin.key.clone()),
-            document: self.arena.document("the document of an output", output.document)?,
+            key: self
+                .arena
+                .document("the key of an output", output.key, origin.key.as_ref())?
+                .or_else(|| origin.key.clone()),
+            document: self.arena.document(
+                "the document of an output",
+                output.document,
+                origin.document.as_ref().or(origin.before.as_ref()),
+            )?,
             before: origin.before.clone(),
             update: origin.update.clone(),
             cluster_time: origin.cluster_time,

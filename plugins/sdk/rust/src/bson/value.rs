@@ -73,16 +73,16 @@ impl<'a> Value<'a> {
         if let Self::String(text) = *self { Some(text) } else { None }
     }
 
-    /// An Int32, an Int64, or a Double that is a whole number an `i64` can hold: shells and JavaScript clients write
-    /// whole numbers as Doubles.
+    /// An Int32, an Int64, or a Double that is a whole number of at most 2^53: shells and JavaScript clients write whole
+    /// numbers as Doubles, and beyond that a Double does not say which one was meant.
     pub fn as_integer(&self) -> Option<i64> {
-        /// 2^63, the first whole number above those of an `i64`; exact as a Double.
-        const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+        /// 2^53; exact as a Double.
+        const LIMIT: f64 = 9_007_199_254_740_992.0;
         match *self {
             Self::Int32(number) => Some(i64::from(number)),
             Self::Int64(number) => Some(number),
             #[allow(clippy::cast_possible_truncation, reason = "in range and whole, as just checked")]
-            Self::Double(number) if (-LIMIT..LIMIT).contains(&number) && number.trunc() == number => {
+            Self::Double(number) if (-LIMIT..=LIMIT).contains(&number) && number.trunc() == number => {
                 Some(number as i64)
             }
             _ => None,

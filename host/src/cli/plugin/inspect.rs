@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use super::{complain, exit, print};
+use crate::cli::{complain, exit, print};
 use crate::plugin::{PluginEngine, component};
 
 pub(super) fn inspect(file: &Path) -> u8 {
@@ -18,6 +18,7 @@ pub(super) fn inspect(file: &Path) -> u8 {
             }
             let _ = writeln!(text, "\ncontract  tidegate:plugin@0.1.0");
             let _ = writeln!(text, "roles     {}", roles.join(", "));
+            let _ = writeln!(text, "documents {}", manifest.encoding.as_str());
             let _ = writeln!(text, "size      {} bytes", generation.size);
             let _ = writeln!(text, "sha256    {}", generation.digest);
             let imports =

@@ -1,0 +1,69 @@
+//! A plugin outside of any pipeline: tried on changes that were written down.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    Generation, PluginEngine,
+    abi::Outcome,
+    component::Role,
+    context::Identity,
+    instance::{CallFailure, Instance},
+    limits::Limits,
+};
+use crate::{change::Change, error::Fault, telemetry::metrics::Metrics};
+
+/// What a plugin made of a change, or how it failed on it.
+pub(crate) type Tried = Result<Outcome, CallFailure>;
+
+/// A plugin with a configuration.
+pub(crate) struct Trial<'a> {
+    pub(crate) engine: &'a PluginEngine,
+    pub(crate) generation: &'a Generation,
+    pub(crate) config: serde_json::Value,
+    /// Those a router may name.
+    pub(crate) sinks: Vec<String>,
+}
+
+impl Trial<'_> {
+    /// Configures an instance of its own.
+    ///
+    /// # Errors
+    /// When the configuration does not fit, or the plugin cannot be started.
+    fn instance(&self) -> Result<Instance, Fault> {
+        let identity = Identity {
+            pipeline: "".into(),
+            plugin: self.generation.plugin.clone(),
+            generation: self.generation.number,
+            metrics: Metrics::new().plugin(&self.generation.plugin),
+        };
+        Instance::configured(self.engine, self.generation, identity, Limits::default(), &self.config.to_string())
+    }
+
+    /// Runs the changes through a role, in one call if all goes well, else one by one, each on an instance of its own behind one
+    /// that failed. Also says how long the call of all took.
+    ///
+    /// # Errors
+    /// When the configuration does not fit, or the plugin cannot be started.
+    pub(crate) fn run(&self, role: Role, changes: &[&Change]) -> Result<(Vec<Tried>, Duration), Fault> {
+        self.generation.check_config(&self.config)?;
+        let mut instance = self.instance()?;
+        let started = Instant::now();
+        let together = instance.call(role, changes, &self.sinks);
+        let took = started.elapsed();
+        if let Ok(outcomes) = together {
+            return Ok((outcomes.into_iter().map(Ok).collect(), took));
+        }
+        let mut tried = Vec::with_capacity(changes.len());
+        instance = self.instance()?;
+        for change in changes {
+            match instance.call(role, &[*change], &self.sinks) {
+                Ok(outcomes) => tried.extend(outcomes.into_iter().map(Ok)),
+                Err(failure) => {
+                    tried.push(Err(failure));
+                    instance = self.instance()?;
+                }
+            }
+        }
+        Ok((tried, took))
+    }
+}

@@ -1,0 +1,116 @@
+//! From the sources of a plugin to a component: one file for each language's tools.
+
+mod c;
+mod go;
+mod js;
+mod python;
+mod rust;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use super::{Language, Project, component, template};
+use crate::{
+    error::{Code, Fault},
+    plugin::{Generation, PluginEngine},
+};
+
+/// What was built.
+#[derive(Debug)]
+pub struct Built {
+    /// The file.
+    pub file: PathBuf,
+    /// It as the host sees it.
+    pub generation: Generation,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Builds a project, looks whether the host can use what came of it, and puts it in place.
+///
+/// # Errors
+/// When a tool is missing or fails, or what it gives does not fit the contract.
+pub fn build(engine: &PluginEngine, project: &Project, output: &Path) -> Result<Built, Fault> {
+    let started = Instant::now();
+    let bytes = match project.language {
+        Language::Rust => rust::build(project)?,
+        Language::Js | Language::Ts => js::build(project)?,
+        Language::Python => python::build(project)?,
+        Language::Go => go::build(project)?,
+        Language::C => c::build(project)?,
+    };
+    let generation = Generation::load(engine, &project.name, 0, &bytes)?;
+    for role in &project.roles {
+        if !generation.roles.contains(role) {
+            let (name, role) = (&project.name, role.as_str());
+            return Err(failed(format!(
+                "`plugin.yaml` says that {name} is a {role}, but what was built exports none; export it, or take it out of `roles`"
+            )));
+        }
+    }
+    place(output, &bytes)?;
+    Ok(Built { file: output.to_owned(), generation, took: started.elapsed() })
+}
+
+/// The file appears whole, and is touched only when it is another: a host may be watching.
+fn place(output: &Path, bytes: &[u8]) -> Result<(), Fault> {
+    let unwritable = |cause: io::Error| {
+        Fault::fatal(Code::FileWrite, format!("the component cannot be written to {}: {cause}", output.display()))
+    };
+    if fs::read(output).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(unwritable)?;
+    let mut beside = tempfile::Builder::new().prefix(".built-").tempfile_in(folder).map_err(unwritable)?;
+    io::Write::write_all(&mut beside, bytes).map_err(unwritable)?;
+    let mut rights = beside.as_file().metadata().map_err(unwritable)?.permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut rights, 0o644);
+    beside.as_file().set_permissions(rights).map_err(unwritable)?;
+    beside.persist(output).map_err(|cause| unwritable(cause.error))?;
+    Ok(())
+}
+
+fn failed(message: impl Into<String>) -> Fault {
+    Fault::fatal(Code::BuildFailed, message)
+}
+
+/// Makes a component of a core module that knows nothing of its world.
+fn componentize(project: &Project, mut module: Vec<u8>, adapters: &[(&str, &[u8])]) -> Result<Vec<u8>, Fault> {
+    let wrong =
+        |cause: String| failed(format!("what was built does not fit the contract tidegate:plugin@0.1.0: {cause}"));
+    component::embed(&mut module, &project.roles, project.language.encoding()).map_err(wrong)?;
+    component::encode(&module, adapters).map_err(wrong)
+}
+
+/// The SDK of a project: its own copy where it has one, else that which this program carries.
+fn sdk(project: &Project) -> Result<PathBuf, Fault> {
+    let own = absolute(&project.folder)?.join("sdk");
+    if own.is_dir() {
+        return Ok(own);
+    }
+    let folder = work_folder(project)?.join("sdk");
+    template::write_sdk(project.language, &folder)
+        .map_err(|cause| failed(format!("{} cannot be written: {cause}", folder.display())))?;
+    Ok(folder)
+}
+
+/// Tools are run in the folder of the project: what they are given must not depend on where this program runs.
+fn absolute(path: &Path) -> Result<PathBuf, Fault> {
+    std::path::absolute(path).map_err(|cause| failed(format!("{} is no path: {cause}", path.display())))
+}
+
+/// A folder for what lies between sources and component.
+fn work_folder(project: &Project) -> Result<PathBuf, Fault> {
+    let folder = absolute(&project.folder)?.join("build").join("work");
+    fs::create_dir_all(&folder)
+        .map_err(|cause| Fault::fatal(Code::FileWrite, format!("{} cannot be made: {cause}", folder.display())))?;
+    Ok(folder)
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Fault> {
+    fs::read(file).map_err(|cause| failed(format!("the tool gave no {}: {cause}", file.display())))
+}
