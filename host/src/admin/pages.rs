@@ -31,11 +31,11 @@ tidegate
 /api/v1/status  what each pipeline and plugin is doing, as JSON; add ?pretty to read it
 /api/v1/plugins which generation of each plugin runs, what is tried, what is barred; NAME/history: what happened
 
-POST /api/v1/pipelines/NAME/pause, POST /api/v1/pipelines/NAME/resume
-                pause a pipeline, let it go on
-POST /api/v1/plugins/NAME/promote, POST /api/v1/plugins/NAME/rollback
-                promote the candidate of a plugin, take its newest step back
-                (each with the header x-tidegate-action: 1, and the token where there is one)
+POST /api/v1/pipelines/NAME/pause    pause a pipeline
+POST /api/v1/pipelines/NAME/resume   let it go on
+POST /api/v1/plugins/NAME/promote    promote the candidate of a plugin
+POST /api/v1/plugins/NAME/rollback   take the newest step of a plugin back
+                with the header x-tidegate-action: 1, and the token where there is one
 ";
 
 /// What those who give orders go through.

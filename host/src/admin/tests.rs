@@ -130,7 +130,7 @@ async fn what_is_not_there_is_told_as_json_and_the_index_names_what_is() {
     for path in index.body.split_whitespace().filter(|word| word.starts_with('/')) {
         assert_ne!(get(address, path).await.code, 404, "{path}");
     }
-    assert_eq!(index.body.matches("\n/").count(), 4);
+    assert_eq!(index.body.matches("\n/").count(), 5);
 }
 
 #[tokio::test]

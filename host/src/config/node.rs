@@ -11,6 +11,9 @@ use super::{
 };
 use crate::error::Code;
 
+/// What a variable stands for.
+type Variables<'e> = &'e dyn Fn(&str) -> Option<String>;
+
 /// Aliases may repeat parts of a file, and parts of those parts: no more than this many values in all.
 const MOST_NODES: usize = 100_000;
 
@@ -99,11 +102,7 @@ pub(super) fn parse_literal(source: &str, masks: &mut Masks) -> Result<Option<No
     build(source, None, masks)
 }
 
-fn build(
-    source: &str,
-    env: Option<&dyn Fn(&str) -> Option<String>>,
-    masks: &mut Masks,
-) -> Result<Option<Node>, Vec<Draft>> {
+fn build(source: &str, env: Option<Variables<'_>>, masks: &mut Masks) -> Result<Option<Node>, Vec<Draft>> {
     let mut builder = Builder {
         source,
         env,
@@ -128,7 +127,7 @@ fn build(
 
 struct Builder<'s, 'e> {
     source: &'s str,
-    env: Option<&'e dyn Fn(&str) -> Option<String>>,
+    env: Option<Variables<'e>>,
     parser: Parser<'s, granit_parser::StrInput<'s>>,
     anchors: HashMap<usize, Node>,
     nodes: usize,

@@ -6,7 +6,7 @@ use wasmtime::{Store, Trap};
 
 use super::{
     Generation, PluginEngine,
-    abi::{Call, CallError, Encoding, Outcome, Roles, call},
+    abi::{Call, CallError, Outcome, Roles, call},
     component::{Manifest, Role, call_configure, call_manifest},
     context::{Context, Identity},
     limits::{Limits, Stopwatch},
@@ -35,7 +35,6 @@ pub(super) struct Instance {
     roles: Roles,
     buffers: Call,
     limits: Limits,
-    encoding: Encoding,
     plugin: Arc<str>,
 }
 
@@ -72,8 +71,7 @@ impl Instance {
                 ));
             }
         };
-        let encoding = generation.manifest.encoding;
-        Ok(Self { store, roles, buffers: Call::default(), limits, encoding, plugin })
+        Ok(Self { store, roles, buffers: Call::new(generation.manifest.encoding), limits, plugin })
     }
 
     /// Instantiates and configures a generation.
@@ -128,16 +126,7 @@ impl Instance {
         sinks: &[String],
     ) -> Result<Vec<Outcome>, CallFailure> {
         self.arm(changes.len());
-        let result = call(
-            &self.roles,
-            role,
-            &mut self.store,
-            &mut self.buffers,
-            changes,
-            sinks,
-            self.encoding,
-            self.limits.output,
-        );
+        let result = call(&self.roles, role, &mut self.store, &mut self.buffers, changes, sinks, self.limits.output);
         result.map_err(|error| match error {
             CallError::Trap(cause) => failure_of(&mut self.store, cause, &self.limits),
             CallError::Count { got, expected } => CallFailure {

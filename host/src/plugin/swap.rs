@@ -167,6 +167,9 @@ impl Inner {
             );
         }
         for candidate in candidates {
+            if !self.is_tried(&candidate) {
+                continue;
+            }
             match candidate.shadow.decision() {
                 Some(Decision::Promote) => {
                     let said = candidate.shadow.figures().said();
@@ -178,6 +181,13 @@ impl Inner {
                 None => {}
             }
         }
+    }
+
+    /// Whether this trial still counts: after a step back it began anew, against another generation.
+    fn is_tried(&self, candidate: &Candidate) -> bool {
+        let state = self.lock();
+        let now = state.plugins.get(&candidate.generation.plugin).and_then(|live| live.candidate.as_ref());
+        now.is_some_and(|now| Arc::ptr_eq(&now.shadow, &candidate.shadow))
     }
 
     /// Drops a candidate without a verdict.

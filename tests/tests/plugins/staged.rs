@@ -481,7 +481,7 @@ async fn golden_samples_keep_out_what_breaks_them() {
     assert_eq!(field(&line, "code").and_then(Value::as_str), Some("TG0221"));
     let said = field(&line, "message").and_then(Value::as_str).unwrap();
     let expected =
-        r#"1 of its 2 samples: line 3: it makes {"reject":[{"message":"xxx","path":"a.b"}]}, and not "accept""#;
+        r#"1 of its 2 samples: line 3: it makes {"reject":[{"path":"a.b","message":"xxx"}]}, and not "accept""#;
     assert!(said.contains(expected), "{said}");
     assert_eq!(plugin(&mut host).await["generation"], 1);
 

@@ -230,19 +230,20 @@ pub(in crate::plugin) struct Call {
     batch: types::Batch,
     /// The namespaces of the batch, in the order of its list.
     known: Vec<Arc<Namespace>>,
-}
-
-impl Default for Call {
-    fn default() -> Self {
-        let batch =
-            types::Batch { arena: vec![], namespaces: vec![], headers: vec![], stride: STRIDE, changes: vec![] };
-        Self { batch, known: vec![] }
-    }
+    encoding: Encoding,
 }
 
 impl Call {
+    /// For a plugin that wants documents so.
+    pub(in crate::plugin) fn new(encoding: Encoding) -> Self {
+        let batch =
+            types::Batch { arena: vec![], namespaces: vec![], headers: vec![], stride: STRIDE, changes: vec![] };
+        Self { batch, known: vec![], encoding }
+    }
+
     /// Puts the changes into the arena.
-    fn encode<'a>(&mut self, changes: impl Iterator<Item = &'a Change>, encoding: Encoding) -> Result<(), Malformed> {
+    fn encode<'a>(&mut self, changes: impl Iterator<Item = &'a Change>) -> Result<(), Malformed> {
+        let encoding = self.encoding;
         let types::Batch { arena, namespaces, headers, changes: list, .. } = &mut self.batch;
         arena.clear();
         namespaces.clear();
@@ -371,10 +372,10 @@ pub(in crate::plugin) fn call(
     buffers: &mut Call,
     changes: &[&Change],
     sinks: &[String],
-    encoding: Encoding,
     output_limit: usize,
 ) -> Result<Vec<Outcome>, CallError> {
-    buffers.encode(changes.iter().copied(), encoding).map_err(CallError::Unwritable)?;
+    buffers.encode(changes.iter().copied()).map_err(CallError::Unwritable)?;
+    let encoding = buffers.encoding;
     let batch = &buffers.batch;
     let count = |got: usize| match got == changes.len() {
         true => Ok(()),
