@@ -1,7 +1,7 @@
 //! What all plugins of a process share: the wasmtime engine, the ticker of its epoch, the cache of compiled code and the
 //! linker with the host's side of the contract.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc, time::Duration};
 
 use wasmtime::{Cache, CacheConfig, Config, Engine, OptLevel, WasmFeatures, component::Linker};
 
@@ -31,7 +31,8 @@ impl PluginEngine {
         let cache = cache_dir
             .map(|dir| {
                 let dir = std::path::absolute(dir)?;
-                std::fs::create_dir_all(&dir)?;
+                // What is in it is run as it is: nobody else may write there.
+                DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
                 let mut config = CacheConfig::new();
                 config.with_directory(dir);
                 Cache::new(config)

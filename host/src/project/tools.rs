@@ -66,7 +66,8 @@ pub(super) fn run(command: &mut Command, what: &str) -> Result<Vec<u8>, Fault> {
         eprint!("{}", String::from_utf8_lossy(&output.stderr));
         return Ok(output.stdout);
     }
-    let said = [output.stdout, output.stderr].concat();
+    // What is for people goes to standard error, where a tool tells the two apart.
+    let said = if output.stderr.is_empty() { output.stdout } else { output.stderr };
     Err(Fault::fatal(
         Code::BuildFailed,
         format!("{what} failed ({}): `{shown}` said:\n{}", output.status, String::from_utf8_lossy(&said).trim_end()),

@@ -142,7 +142,7 @@ async fn six_validators_say_the_same_of_each_document() {
     let rust = verdicts(VALIDATORS[0], &input).await;
     assert_eq!(rust.len(), documents.len());
     let rejected = rust.values().filter(|verdict| verdict.is_array()).count();
-    assert!((50..documents.len() - 50).contains(&rejected), "{rejected} rejected");
+    assert!(rejected >= 100 && documents.len() - rejected >= 15, "{rejected} of {} rejected", documents.len());
     for validator in &VALIDATORS[1..] {
         let other = verdicts(validator, &input).await;
         for (id, verdict) in &rust {

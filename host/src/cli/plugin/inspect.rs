@@ -3,10 +3,14 @@
 use std::{fmt::Write as _, path::Path};
 
 use crate::cli::{complain, exit, print};
-use crate::plugin::{PluginEngine, component};
+use crate::plugin::component;
 
 pub(super) fn inspect(file: &Path) -> u8 {
-    let inspected = PluginEngine::new(None).and_then(|engine| component::inspect(&engine, file));
+    let engine = match super::engine() {
+        Ok(engine) => engine,
+        Err(code) => return code,
+    };
+    let inspected = component::inspect(&engine, file);
     match inspected {
         Ok(generation) => {
             let manifest = &generation.manifest;

@@ -115,8 +115,13 @@ fn load(folder: &Path) -> Result<Project, u8> {
     })
 }
 
+/// Compiled code is kept for the person who writes the plugin: big components take seconds to compile.
 fn engine() -> Result<PluginEngine, u8> {
-    PluginEngine::new(None).map_err(|fault| failed(&fault))
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let caches = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home).filter(|path| path.is_absolute());
+    let cache = caches.map(|caches| caches.join("tidegate").join("compiled"));
+    // Where it cannot be kept everything works all the same.
+    PluginEngine::new(cache.as_deref()).or_else(|_| PluginEngine::new(None)).map_err(|fault| failed(&fault))
 }
 
 /// An error of what the person gave, or of what was built from it.
