@@ -220,6 +220,9 @@ need_guest_tools() {
     say "installing Node.js (builds plugins written in JavaScript and TypeScript)"
     apt_install nodejs npm || die "Node.js with npm is missing" "install Node.js 20 or later, then run ./dev again"
   fi
+  local major
+  major=$(node --version | sed 's/^v\([0-9]*\).*/\1/')
+  [ "${major:-0}" -ge 20 ] || die "Node.js $(node --version) is too old for componentize-js" "install Node.js 20 or later, then run ./dev again"
   local template=plugins/sdk/js/template/common node=$folder/node
   if ! cmp -s "$template/package.json.in" "$node/installed"; then
     say "installing esbuild and componentize-js (build plugins written in JavaScript and TypeScript; 90 MB)"
