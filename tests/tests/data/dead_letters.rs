@@ -31,15 +31,17 @@ async fn a_letter_tells_what_who_where_when_and_why() {
     assert_eq!(letters.len(), 1);
     let letter = &letters[0];
     let names: Vec<&str> = letter.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(
-        names,
-        ["at", "kind", "reason", "pipeline", "stage", "plugin", "generation", "violations", "id", "change"]
-    );
+    let plugin = ["plugin", "generation", "plugin_version", "plugin_digest"];
+    let expected =
+        [&["at", "kind", "reason", "pipeline", "stage"][..], &plugin, &["violations", "id", "change"]].concat();
+    assert_eq!(names, expected);
     assert!(is_time(&letter["at"]), "{letter}");
     assert_eq!(
         (&letter["plugin"], &letter["generation"], &letter["stage"]),
         (&json!("inventory-validator"), &json!(1), &json!("stages[0]"))
     );
+    assert_eq!(letter["plugin_version"], "0.1.0");
+    assert_eq!(letter["plugin_digest"].as_str().unwrap().len(), 64, "{letter}");
     assert!(!letter["reason"].as_str().unwrap().is_empty());
     let violations = letter["violations"].as_array().unwrap();
     let paths: Vec<&str> = violations.iter().map(|violation| violation["path"].as_str().unwrap()).collect();
