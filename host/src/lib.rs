@@ -17,10 +17,7 @@ mod files;
 pub mod format;
 pub mod host;
 mod mongodb;
-#[cfg_attr(
-    not(test),
-    allow(dead_code, reason = "for the sink that writes to MongoDB; and the words are for the documentation")
-)]
+#[cfg_attr(not(test), allow(dead_code, reason = "what the tables say in words is for the documentation"))]
 mod mongodb_faults;
 pub mod pipeline;
 pub mod plugin;

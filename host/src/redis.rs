@@ -32,7 +32,7 @@ pub(crate) struct Row {
     /// How it is handled.
     pub(crate) trouble: Trouble,
     /// Why, in few words, for the documentation.
-    #[cfg_attr(not(test), allow(dead_code))]
+    #[cfg_attr(not(test), allow(dead_code, reason = "what the table says in words is for the documentation"))]
     pub(crate) why: &'static str,
 }
 

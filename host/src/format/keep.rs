@@ -10,6 +10,7 @@
 //! Double.
 
 use bson::{Bson, RawDocumentBuf};
+use indexmap::IndexMap;
 use serde_json::{Map, Number, Value};
 
 use super::{
@@ -64,8 +65,7 @@ impl<'a> Writer<'a> {
                     this.at(name, |this| this.value(name, value, Some(element)))?;
                 }
             }
-            let is_known = |name: &str| known.iter().any(|(known, _)| *known == name);
-            for (name, value) in members.iter().filter(|(name, _)| !is_known(name)) {
+            for (name, value) in members.iter().filter(|(name, _)| !known.contains_key(name.as_str())) {
                 this.at(name, |this| this.value(name, value, None))?;
             }
             Ok(())
@@ -185,18 +185,10 @@ fn elements(document: &[u8]) -> Vec<Element<'_>> {
     Elements::of(document).map(|elements| elements.flatten().collect()).unwrap_or_default()
 }
 
-/// The elements by name. Of several of one name the last counts, as it does where JSON is read.
-fn named(document: &[u8]) -> Vec<(&str, Element<'_>)> {
-    let all = elements(document);
-    let mut named: Vec<(&str, Element<'_>)> = Vec::with_capacity(all.len());
-    for element in all {
-        let Ok(name) = std::str::from_utf8(element.name) else { continue };
-        match named.iter_mut().find(|(known, _)| *known == name) {
-            Some(known) => known.1 = element,
-            None => named.push((name, element)),
-        }
-    }
-    named
+/// The elements by name, in their order. Of several of one name the last counts, as it does where JSON is read.
+fn named(document: &[u8]) -> IndexMap<&str, Element<'_>> {
+    let all = elements(document).into_iter();
+    all.filter_map(|element| Some((std::str::from_utf8(element.name).ok()?, element))).collect()
 }
 
 /// Whether a value is what the element would be written as.

@@ -247,7 +247,7 @@ impl Pipeline {
         let now = *seen.borrow();
         // The parts leave without a word when they are told to give up.
         if ended.is_ok() && stop.abort.is_cancelled() && now.read != now.safe {
-            return Err(self.given_up());
+            return Err(self.given_up(now));
         }
         ended
     }
@@ -297,7 +297,7 @@ impl Pipeline {
                 }
                 () = stop.abort.cancelled(), if failed.is_none() => {
                     parts.abort_all();
-                    failed = Some(self.given_up());
+                    failed = Some(self.given_up(*seen.borrow()));
                 }
             }
         }
@@ -308,12 +308,13 @@ impl Pipeline {
         }
     }
 
-    fn given_up(&self) -> Fault {
+    fn given_up(&self, progress: Progress) -> Fault {
         Fault::fatal(
             Code::ShutdownTimeout,
             format!(
-                "pipeline `{}` was not drained in time: what was in flight is read again at the next start",
-                self.name
+                "pipeline `{}` was not drained in time: {} changes that were read are not safe, and are read again at the next start",
+                self.name,
+                progress.read.saturating_sub(progress.safe)
             ),
         )
     }

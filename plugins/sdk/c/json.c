@@ -29,7 +29,7 @@ static uint32_t hex(reader *in) {
     for (int times = 0; times < 4; times++) {
         char c = in->at < in->end ? *in->at++ : 0;
         int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-        if (digit < 0) wrong(in, "an escape that is no \\uXXXX");
+        if (digit < 0) wrong(in, "an escape that is not \\u and four digits");
         sum = sum << 4 | (uint32_t)(digit & 15);
     }
     return sum;

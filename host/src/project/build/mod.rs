@@ -105,7 +105,7 @@ fn absolute(path: &Path) -> Result<PathBuf, Fault> {
 
 /// A folder for what lies between sources and component.
 fn work_folder(project: &Project) -> Result<PathBuf, Fault> {
-    let folder = absolute(&project.folder)?.join("build").join("work");
+    let folder = absolute(&project.folder)?.join("build").join("parts");
     fs::create_dir_all(&folder)
         .map_err(|cause| Fault::fatal(Code::FileWrite, format!("{} cannot be made: {cause}", folder.display())))?;
     Ok(folder)
