@@ -140,9 +140,15 @@ async fn down_at_the_end_makes_the_drain_run_out_of_time() {
     redis.kill();
     scene.collection("things").insert_many(numbered(50..100)).await.unwrap();
     wait_not_ready(&mut host, "sink out", "TG0401").await;
+    eventually(PATIENCE, "all are read", async || {
+        let read = host.metric("tidegate_events_in_total", &[]).await.unwrap_or_default();
+        if read >= 100.0 { Ok(()) } else { Err(read) }
+    })
+    .await;
     host.signal(Signal::TERM);
     assert_eq!(host.wait_exit(Duration::from_secs(20)).await, Some(1));
-    assert!(host.stderr().contains("TG0702"), "{}", host.stderr());
+    let told = host.stderr();
+    assert!(told.contains("TG0702") && told.contains("50 changes that were read are not safe"), "{told}");
     redis.restart().await;
     let mut host = scene.ready_host(&[scene.plain()]).await;
     scene.wait_last("out", 99).await;
@@ -150,11 +156,37 @@ async fn down_at_the_end_makes_the_drain_run_out_of_time() {
     assert_exactly(&without_doubles(&scene.entries("out").await), 100);
 }
 
+/// Before Redis turns anything down the sink holds back, by what Redis says of its own memory.
+#[tokio::test]
+async fn memory_that_is_nearly_full_is_waited_for() {
+    let redis = Redis::start(RedisOptions { aof: false, args: vec![] }).await;
+    let scene = scene_with(&redis).await;
+    let mut host = scene.ready_host(&[scene.plain()]).await;
+    let mut connection = scene.redis().await;
+    // Twenty megabytes without sending them, so that nothing of it is a buffer that is given back.
+    let () = redis::cmd("SETRANGE").arg("ballast").arg(20_000_000).arg("x").query_async(&mut connection).await.unwrap();
+    let info: String = redis::cmd("INFO").arg("memory").query_async(&mut connection).await.unwrap();
+    let used: u64 = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap().trim().parse().unwrap();
+    // Room for more entries, but less than the five percent that `pause_at` leaves.
+    let limit = used / 97 * 100;
+    let () = redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(limit).query_async(&mut connection).await.unwrap();
+    scene.collection("things").insert_many(numbered(0..100)).await.unwrap();
+    let reason = wait_not_ready(&mut host, "sink out", "TG0403").await;
+    assert!(reason.contains("`pause_at`"), "{reason}");
+    let () = redis::cmd("DEL").arg("ballast").query_async(&mut connection).await.unwrap();
+    scene.wait_last("out", 99).await;
+    assert_eq!(host.stop().await, Some(0));
+    assert_exactly(&scene.entries("out").await, 100);
+}
+
 /// An hour is only more of the same: what waits is bounded in bytes, whatever is written meanwhile.
 #[tokio::test]
 async fn memory_is_bounded_while_it_is_away() {
-    const COUNT: i32 = 60_000;
+    const COUNT: i32 = 100_000;
+    const HELD_BY: i32 = 20_000;
     const BATCH: f64 = 262_144.0;
+    /// The most that MongoDB answers at once; the driver holds the answer and what it takes out of it.
+    const REPLY: f64 = 16_777_216.0;
     let mut redis = lasting_redis().await;
     let scene = scene_with(&redis).await;
     let pipeline = scene.plain().replacen("{ source", "{ batch: { max_bytes: 256KiB }, source", 1);
@@ -165,20 +197,44 @@ async fn memory_is_bounded_while_it_is_away() {
     scene.collection("things").insert_many(numbered(1000..2000)).await.unwrap();
     wait_not_ready(&mut host, "sink out", "TG0401").await;
     let before = host.metric("process_resident_memory_bytes", &[]).await.unwrap();
-    // Sixty times what may be in flight.
-    for from in (2000..COUNT).step_by(1000) {
-        let documents = numbered(from..from + 1000).into_iter().map(|mut document| {
+
+    write_large(&scene, 2000..HELD_BY).await;
+    wait_held(&mut host).await;
+    let in_flight = host.metric("tidegate_inflight_bytes", &[]).await.unwrap();
+    assert!((BATCH..BATCH * 8.0).contains(&in_flight), "{in_flight} bytes in flight");
+    let held = host.metric("process_resident_memory_bytes", &[]).await.unwrap();
+    assert!(held - before < 2.0 * REPLY + BATCH * 16.0, "{} bytes more than before", held - before);
+
+    // From here on nothing may grow at all: 128 MB more are written, and none of them is read.
+    write_large(&scene, HELD_BY..COUNT).await;
+    let grown = host.metric("process_resident_memory_bytes", &[]).await.unwrap() - held;
+    assert!(grown < 2e6, "{grown} bytes more than when the source was held, while 128 MB were written");
+    assert_eq!(host.metric("tidegate_inflight_bytes", &[]).await, Some(in_flight));
+
+    redis.restart().await;
+    scene.wait_last("out", COUNT - 1).await;
+    assert_eq!(host.stop().await, Some(0));
+    assert_exactly(&scene.entries("out").await, COUNT);
+}
+
+/// Writes documents of 1.6 kB in the change stream.
+async fn write_large(scene: &Scene, numbers: std::ops::Range<i32>) {
+    for from in numbers.clone().step_by(1000) {
+        let documents = numbered(from..(from + 1000).min(numbers.end)).into_iter().map(|mut document| {
             document.insert("more", "x".repeat(1300));
             document
         });
         scene.collection("things").insert_many(documents).await.unwrap();
     }
-    let in_flight = host.metric("tidegate_inflight_bytes", &[]).await.unwrap();
-    assert!((BATCH..BATCH * 8.0).contains(&in_flight), "{in_flight} bytes in flight");
-    let grown = host.metric("process_resident_memory_bytes", &[]).await.unwrap() - before;
-    assert!(grown < 24e6, "{grown} bytes more than before, of {} that were written", COUNT * 1600);
-    redis.restart().await;
-    scene.wait_last("out", COUNT - 1).await;
-    assert_eq!(host.stop().await, Some(0));
-    assert_exactly(&scene.entries("out").await, COUNT);
+}
+
+/// Waits until the source reads no further: what it has read stays the same for five answers in a row.
+async fn wait_held(host: &mut Host) {
+    let mut last = (-1.0, 0);
+    eventually(PATIENCE, "the source is held", async || {
+        let read = host.metric("tidegate_events_in_total", &[]).await.unwrap_or_default();
+        last = if read == last.0 { (read, last.1 + 1) } else { (read, 0) };
+        if last.1 >= 5 { Ok(()) } else { Err(last) }
+    })
+    .await;
 }
