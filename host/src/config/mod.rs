@@ -10,6 +10,7 @@ mod interpolate;
 mod mask;
 mod model;
 mod node;
+mod place;
 mod problem;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ mod validate;
 use std::path::Path;
 
 pub use model::*;
+pub use place::HttpPlace;
 pub use problem::{ConfigErrors, Location, Problem};
 pub use units::{ByteSize, Span};
 

@@ -6,7 +6,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, de};
 
-use super::units::{ByteSize, Span};
+use super::{
+    place::HttpPlace,
+    units::{ByteSize, Span},
+};
 
 /// A whole configuration file.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -190,6 +193,22 @@ pub enum Switch<T> {
 pub struct EachPluginConfig {
     /// What it says wins over `plugins.swap`.
     pub swap: SwapConfig,
+    /// What it may use besides the log and the metrics; nothing.
+    pub grants: GrantsConfig,
+}
+
+/// `plugins.each.NAME.grants`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GrantsConfig {
+    /// Hosts that it may send HTTP requests to.
+    pub http: Vec<HttpPlace>,
+    /// Variables of the environment that it may read.
+    pub env: Vec<String>,
+    /// Whether it may read the time.
+    pub clock: bool,
+    /// Whether it gets random numbers.
+    pub random: bool,
 }
 
 /// `plugins.swap` and `plugins.each.NAME.swap`
@@ -278,6 +297,10 @@ pub struct LimitsConfig {
     pub output: Option<ByteSize>,
     /// Log lines a second; the rest is dropped and counted; 100.
     pub log_lines: Option<u32>,
+    /// The longest that one HTTP request may take, where the plugin is granted any; 5s.
+    pub http_time: Option<Span>,
+    /// Bytes of the body of one HTTP request, and of one response; 4MiB.
+    pub http_size: Option<ByteSize>,
 }
 
 /// A pipeline.

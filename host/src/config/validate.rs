@@ -148,6 +148,12 @@ impl Check<'_> {
                 self.value(&at, "is a plugin that no stage names", "name it as the stages do, or remove it");
             }
             self.swap(&at.key("swap"), &each.swap);
+            for (index, variable) in each.grants.env.iter().enumerate() {
+                if variable.is_empty() || variable.contains(['=', '\0']) {
+                    let at = at.key("grants").key("env");
+                    self.value(&at.item(index), "is no name of a variable", "name it as the environment does");
+                }
+            }
         }
         if config.admin.token.as_ref().is_some_and(|token| token.reveal().len() < SHORTEST_TOKEN) {
             let help = format!("take at least {SHORTEST_TOKEN} characters at random, or leave it out");
@@ -479,6 +485,12 @@ impl Check<'_> {
         }
         if let Some(output) = limits.output {
             self.size(&at.key("output"), output, 1, 4 << 30, "1B to 4GiB");
+        }
+        if let Some(time) = limits.http_time {
+            self.span(&at.key("http_time"), time, Duration::from_millis(1), HOUR);
+        }
+        if let Some(size) = limits.http_size {
+            self.size(&at.key("http_size"), size, 1, 1 << 30, "1B to 1GiB");
         }
     }
 

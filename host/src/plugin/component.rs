@@ -10,6 +10,7 @@ use super::{
     PluginEngine,
     abi::{self, RoleTypes},
     context::{Context, Identity},
+    grants::{Grant, Grants},
     instance::Instance,
     limits::Limits,
     tally::Tally,
@@ -39,6 +40,8 @@ pub struct Generation {
     pub loaded_at: SystemTime,
     pub(super) pre: InstancePre<Context>,
     pub(super) types: Arc<RoleTypes>,
+    /// What it may use.
+    pub(super) grants: Arc<Grants>,
     /// How it does.
     pub(super) tally: Tally,
 }
@@ -78,7 +81,13 @@ impl Generation {
     ///
     /// # Errors
     /// When the bytes are no component, it imports what it is not granted, or it does not fit the contract.
-    pub fn load(engine: &PluginEngine, plugin: &str, number: u64, bytes: &[u8]) -> Result<Self, Fault> {
+    pub fn load(
+        engine: &PluginEngine,
+        plugin: &str,
+        number: u64,
+        bytes: &[u8],
+        grants: &Arc<Grants>,
+    ) -> Result<Self, Fault> {
         let digest = digest(bytes);
         if !is_component(bytes) {
             return Err(Fault::fatal(
@@ -100,16 +109,7 @@ impl Generation {
             })
             .map(|(name, _)| name.to_owned())
             .collect();
-        let refused: Vec<&str> = imports.iter().map(String::as_str).filter(|name| !is_linked(name)).collect();
-        if !refused.is_empty() {
-            return Err(Fault::fatal(
-                Code::PluginImport,
-                format!(
-                    "plugin `{plugin}` imports what it is not granted: {}; build it without that, a plugin has the log, metrics and an empty WASI",
-                    refused.join(", ")
-                ),
-            ));
-        }
+        check_imports(plugin, &imports, grants)?;
         let contract = |cause: String| {
             Fault::fatal(
                 Code::PluginContract,
@@ -135,10 +135,17 @@ impl Generation {
             loaded_at: SystemTime::now(),
             pre,
             types: Arc::new(types),
+            grants: Arc::clone(grants),
             tally: Tally::default(),
         };
         generation.manifest = generation.ask_manifest(engine)?;
         Ok(generation)
+    }
+
+    /// What must be granted for what it imports.
+    pub fn needs(&self) -> Vec<Grant> {
+        let needs = |grant: &Grant| self.imports.iter().any(|import| Grant::of_import(import) == Some(*grant));
+        Grant::ALL.into_iter().filter(needs).collect()
     }
 
     /// The same component as another generation: what goes back into service counts up like everything else, so that whatever is still
@@ -155,8 +162,14 @@ impl Generation {
             loaded_at: SystemTime::now(),
             pre: self.pre.clone(),
             types: Arc::clone(&self.types),
+            grants: Arc::clone(&self.grants),
             tally: self.tally.again(),
         }
+    }
+
+    /// The same generation in another world: what it is granted is what was written down for a trial.
+    pub(super) fn given(&self, grants: &Arc<Grants>) -> Self {
+        Self { grants: Arc::clone(grants), ..self.again(self.number) }
     }
 
     fn ask_manifest(&self, engine: &PluginEngine) -> Result<Manifest, Fault> {
@@ -207,6 +220,29 @@ impl Generation {
     }
 }
 
+/// Every import is one that any plugin may have, or one that is granted.
+fn check_imports(plugin: &str, imports: &[String], grants: &Grants) -> Result<(), Fault> {
+    let lacks =
+        |import: &&String| !is_linked(import) && !Grant::of_import(import).is_some_and(|grant| grants.has(grant));
+    let refused: Vec<&String> = imports.iter().filter(lacks).collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let grantable: Vec<&str> =
+        refused.iter().filter_map(|import| Grant::of_import(import)).map(Grant::example).collect();
+    let out = if grantable.len() == refused.len() {
+        format!("grant it in `plugins.each.{plugin}.grants` (`{}`), or build it without", grantable.join("`, `"))
+    } else if refused.iter().any(|import| import.starts_with("wasi:http/")) {
+        "build it without that; HTTP is had through `tidegate:plugin/http`, where it is granted".to_owned()
+    } else {
+        "build it without that, no plugin gets it: there are the log, metrics, an empty WASI, and what can be granted"
+            .to_owned()
+    };
+    let refused: Vec<&str> = refused.into_iter().map(String::as_str).collect();
+    let message = format!("plugin `{plugin}` imports what it is not granted: {}; {out}", refused.join(", "));
+    Err(Fault::fatal(Code::PluginImport, message))
+}
+
 /// Interfaces that are linked for every component.
 fn is_linked(import: &str) -> bool {
     let name = import.split_once('@').map_or(import, |(name, _)| name);
@@ -236,13 +272,13 @@ fn what_it_is(bytes: &[u8]) -> String {
     }
 }
 
-/// What `tidegate plugin inspect` shows: nothing is run but `manifest`.
+/// What `tidegate plugin inspect` shows: nothing is run but `manifest`, and whatever can be granted may be imported.
 ///
 /// # Errors
 /// As [`Generation::load`], and when the file cannot be read.
 pub fn inspect(engine: &PluginEngine, path: &Path) -> Result<Generation, Fault> {
     let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    Generation::load(engine, &name, 0, &read(path)?)
+    Generation::load(engine, &name, 0, &read(path)?, &Grants::for_a_look())
 }
 
 /// Keeps the adapter's functions in one place for [`Instance`].

@@ -1,8 +1,9 @@
-//! What one instance sees of the world: an empty WASI, its limits, and its voice in the log.
+//! What one instance sees of the world: what it is granted, an empty WASI, its limits, and its voice in the log.
 //!
 //! WASI is linked so that components of any toolchain start, but it is empty: no arguments, environment, directories or
 //! sockets; output goes to the log; the clocks stand still; randomness is seeded alike in every instance. The same input
-//! so gives the same output, which is what trying a plugin before it goes live rests on.
+//! so gives the same output, which is what trying a plugin before it goes live rests on. Grants make the clocks, the randomness and
+//! the environment real.
 
 use std::{
     sync::Arc,
@@ -10,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use rand::SeedableRng as _;
+use rand::{SeedableRng as _, rngs::StdRng};
 use wasmtime::{
     ResourceLimiter,
     component::{HasData, Linker, Resource, ResourceTable},
@@ -27,7 +28,10 @@ use wasmtime_wasi::{
     random::WasiRandom,
 };
 
-use super::limits::{Limits, Stopwatch};
+use super::{
+    grants::Grants,
+    limits::{Limits, Stopwatch},
+};
 use crate::telemetry::metrics::PluginMetrics;
 
 /// Who speaks: for the log and the metrics.
@@ -46,29 +50,45 @@ pub(super) struct Context {
     pub(super) guard: Guard,
     pub(super) stopwatch: Stopwatch,
     pub(super) voice: Arc<Voice>,
+    pub(super) grants: Arc<Grants>,
+    pub(super) limits: Limits,
+    /// Where random numbers come from when they are not granted.
+    pub(super) seeded: StdRng,
 }
 
 impl Context {
-    pub(super) fn new(identity: Identity, limits: &Limits) -> Self {
+    pub(super) fn new(identity: Identity, limits: &Limits, grants: &Arc<Grants>) -> Self {
         let voice = Arc::new(Voice::new(identity, limits.log_lines));
         let mut wasi = WasiCtx::builder();
         wasi.stdout(LogStream(Arc::clone(&voice), Vec::new()))
             .stderr(LogStream(Arc::clone(&voice), Vec::new()))
-            .wall_clock(StillClock)
-            .monotonic_clock(StillClock)
-            .secure_random(rand::rngs::StdRng::seed_from_u64(SEED))
-            .insecure_random(rand::rngs::StdRng::seed_from_u64(SEED))
-            .insecure_random_seed(u128::from(SEED))
-            .max_random_size(1 << 20);
+            .max_random_size(MAX_RANDOM);
+        if !grants.real_clock() {
+            let clock = StillClock(Duration::from_millis(u64::try_from(grants.now()).unwrap_or(0)));
+            wasi.wall_clock(clock).monotonic_clock(clock);
+        }
+        if !grants.real_random() {
+            let seeded = || StdRng::seed_from_u64(SEED);
+            wasi.secure_random(seeded()).insecure_random(seeded()).insecure_random_seed(u128::from(SEED));
+        }
+        for (name, value) in grants.environment() {
+            wasi.env(name, value);
+        }
         Self {
             wasi: wasi.build(),
             table: ResourceTable::new(),
             guard: Guard { memory: limits.memory, held: 0, refused: false },
             stopwatch: Stopwatch::start(limits.budget(1)),
             voice,
+            grants: Arc::clone(grants),
+            limits: *limits,
+            seeded: StdRng::seed_from_u64(SEED),
         }
     }
 }
+
+/// Most random bytes that are given at once.
+pub(super) const MAX_RANDOM: u64 = 1 << 20;
 
 const SEED: u64 = 0x7464_6761_7465_3031;
 
@@ -228,11 +248,9 @@ impl OutputStream for LogStream {
     }
 }
 
-/// A clock that stands still.
-struct StillClock;
-
-/// 2024-01-01T00:00:00Z, so that a plugin which checks that time is sane finds it so.
-const STILL: Duration = Duration::from_secs(1_704_067_200);
+/// A clock that stands still, at this time since 1970.
+#[derive(Clone, Copy)]
+struct StillClock(Duration);
 
 impl HostWallClock for StillClock {
     fn resolution(&self) -> Duration {
@@ -240,7 +258,7 @@ impl HostWallClock for StillClock {
     }
 
     fn now(&self) -> Duration {
-        STILL
+        self.0
     }
 }
 
@@ -261,7 +279,7 @@ impl WasiView for Context {
 }
 
 /// The monotonic clock as plugins see it. Where the clock stands still a sleep would last for ever, and a sleeping guest
-/// is out of the epoch's reach: whatever is waited for is ready at once.
+/// is out of the epoch's reach, whatever it is granted: what is waited for is ready at once.
 struct Sleepless<'a>(WasiClocksCtxView<'a>);
 
 impl clocks::monotonic_clock::Host for Sleepless<'_> {

@@ -46,7 +46,7 @@ impl Instance {
         identity: Identity,
         limits: Limits,
     ) -> Result<Self, Fault> {
-        let mut store = Store::new(&engine.engine, Context::new(identity, &limits));
+        let mut store = Store::new(&engine.engine, Context::new(identity, &limits, &generation.grants));
         store.limiter(|context| &mut context.guard);
         store.epoch_deadline_callback(|context| match context.data().stopwatch.overdue() {
             Some(reason) => Err(wasmtime::Error::new(Overdue(reason))),

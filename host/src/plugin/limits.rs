@@ -17,11 +17,22 @@ pub struct Limits {
     pub output: usize,
     /// Log lines a second of one instance.
     pub log_lines: u32,
+    /// The longest that one HTTP request may take.
+    pub http_time: Duration,
+    /// Bytes of the body of one HTTP request, and of one response.
+    pub http_size: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory: 64 << 20, time: Duration::from_secs(1), output: 32 << 20, log_lines: 100 }
+        Self {
+            memory: 64 << 20,
+            time: Duration::from_secs(1),
+            output: 32 << 20,
+            log_lines: 100,
+            http_time: Duration::from_secs(5),
+            http_size: 4 << 20,
+        }
     }
 }
 
@@ -34,6 +45,8 @@ impl Limits {
             time: stage.time.or(all.time).map_or(default.time, |span| span.0),
             output: stage.output.or(all.output).map_or(default.output, |size| size.as_usize()),
             log_lines: stage.log_lines.or(all.log_lines).unwrap_or(default.log_lines),
+            http_time: stage.http_time.or(all.http_time).map_or(default.http_time, |span| span.0),
+            http_size: stage.http_size.or(all.http_size).map_or(default.http_size, |size| size.as_usize()),
         }
     }
 
@@ -65,6 +78,11 @@ const WALL_FACTOR: u32 = 10;
 impl Stopwatch {
     pub(super) fn start(budget: Duration) -> Self {
         Self { cpu_start: thread_time(), wall_start: Instant::now(), budget }
+    }
+
+    /// How much wall time is left until the call is stopped whatever it does.
+    pub(super) fn left(&self) -> Duration {
+        self.budget.saturating_mul(WALL_FACTOR).saturating_sub(self.wall_start.elapsed())
     }
 
     /// Asked on every tick of the epoch, on the thread of the call: the reason to stop it, if there is one.

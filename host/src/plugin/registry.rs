@@ -12,6 +12,7 @@ use super::{
     chain::{Stage, StageChain},
     component::{digest, read},
     context::Identity,
+    grants::Grants,
     history::{Entry, Event, History, Standing},
     instance::Instance,
     kept::Kept,
@@ -50,6 +51,8 @@ pub(super) struct Inner {
     pub(super) observer: Box<dyn PluginObserver>,
     pub(super) history: History,
     pub(super) kept: Kept,
+    /// Of those plugins that are granted anything.
+    grants: BTreeMap<String, Arc<Grants>>,
     /// Held by whoever loads and decides, so that one step follows the other. What a lane does in an emergency does not wait for it.
     pub(super) steps: Mutex<()>,
     state: Mutex<State>,
@@ -135,8 +138,20 @@ impl PluginHost {
         metrics: Metrics,
         observer: Box<dyn PluginObserver>,
     ) -> Result<Self, Vec<Fault>> {
+        let mut grants = BTreeMap::new();
+        let mut faults = Vec::new();
+        for (name, each) in &config.each {
+            match Grants::of(name, &each.grants) {
+                Ok(granted) => drop(grants.insert(name.clone(), granted)),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
         let inner = Inner {
             engine,
+            grants,
             config: config.clone(),
             metrics,
             observer,
@@ -145,7 +160,6 @@ impl PluginHost {
             steps: Mutex::default(),
             state: Mutex::default(),
         };
-        let mut faults = Vec::new();
         let mut generations: BTreeMap<Arc<str>, Found> = BTreeMap::new();
         let specs = || pipelines.iter().flat_map(|(_, specs)| specs);
         let names: std::collections::BTreeSet<Arc<str>> = specs().map(|spec| Arc::clone(&spec.plugin)).collect();
@@ -311,8 +325,14 @@ impl Inner {
                 return Err(barred(plugin, &file, why, "and the host has no copy of another; put another build there"));
             }
         };
-        let generation = Arc::new(Generation::load(&self.engine, plugin, 1, &bytes)?);
+        let generation = Arc::new(self.load_bytes(plugin, 1, &bytes)?);
         Ok(Found { generation, bytes })
+    }
+
+    /// Compiles a component and checks it, its imports against what the plugin is granted.
+    pub(super) fn load_bytes(&self, plugin: &str, number: u64, bytes: &[u8]) -> Result<Generation, Fault> {
+        let grants = self.grants.get(plugin).cloned().unwrap_or_default();
+        Generation::load(&self.engine, plugin, number, bytes, &grants)
     }
 
     /// A plugin runs for the first time in this host.

@@ -4,10 +4,13 @@
 //! {"change":{"op":"insert","ns":"shop.items","doc":{"_id":1}},"expect":"accept"}
 //! {"role":"migrator","config":{"currency":"USD"},"change":{...},"expect":{"migrated":{"from":"1","to":"2","doc":{...}}}}
 //! ```
+//! What the operator grants a plugin is not used here: a sample touches nothing outside. `given` says what it gets instead, as in a
+//! case: `"given":{"clock":"2026-01-31T12:00:00Z"}`.
+//!
 //! `role` is asked for where the plugin has several; without `config` a sample holds for each stage that runs the plugin, with the
 //! configuration of the stage. Each change is a call of its own.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -17,6 +20,7 @@ use super::{
     component::Role,
     context::Identity,
     expect::{Expected, shown},
+    grants::{Given, Grants},
     instance::Instance,
     stage::StageSpec,
 };
@@ -39,6 +43,7 @@ struct Sample {
     role: Role,
     config: Option<Value>,
     change: Change,
+    grants: Arc<Grants>,
     expected: Expected,
     /// As it was written.
     expect: Value,
@@ -51,6 +56,8 @@ struct Written {
     expect: Value,
     role: Option<String>,
     config: Option<Value>,
+    #[serde(default)]
+    given: Given,
 }
 
 /// Runs the samples in a file, where there is one, as each of the stages would.
@@ -121,7 +128,8 @@ fn sample(generation: &Generation, line: usize, text: &[u8]) -> Result<Sample, S
     let place = format!("sample:{line}");
     let change = read_change(written.change.to_string().as_bytes(), &place).map_err(|cause| cause.reason)?;
     let expected = Expected::read(role, &written.expect)?;
-    Ok(Sample { line, role, config: written.config, change, expected, expect: written.expect })
+    let grants = written.given.grants()?;
+    Ok(Sample { line, role, config: written.config, change, grants, expected, expect: written.expect })
 }
 
 /// What the plugin makes of a sample, where that is something else.
@@ -136,7 +144,8 @@ fn difference(
     let identity =
         Identity { metrics: Metrics::new().plugin(&spec.plugin), ..spec.identity(generation, &Metrics::new()) };
     // An instance for each: a sample holds whatever stands before it.
-    let mut instance = Instance::configured(engine, generation, identity, spec.limits, &config.to_string())?;
+    let generation = generation.given(&sample.grants);
+    let mut instance = Instance::configured(engine, &generation, identity, spec.limits, &config.to_string())?;
     let made = match instance.call(sample.role, &[&sample.change], &spec.sinks) {
         Ok(outcomes) => match outcomes.first() {
             Some(outcome) if sample.expected.is_met(outcome, &sample.change, &spec.sinks) => return Ok(None),

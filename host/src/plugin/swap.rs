@@ -74,7 +74,7 @@ impl Inner {
             let specs = state.chains.values().flat_map(|chain| chain.specs.iter().cloned());
             (number, specs.filter(|spec| *spec.plugin == *plugin).collect::<Vec<Arc<StageSpec>>>())
         };
-        let generation = Generation::load(&self.engine, plugin, number, bytes)?;
+        let generation = self.load_bytes(plugin, number, bytes)?;
         for spec in &specs {
             self.try_out(spec, &generation)?;
         }

@@ -1,12 +1,16 @@
 //! A plugin outside of any pipeline: tried on changes that were written down.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     Generation, PluginEngine,
     abi::Outcome,
     component::Role,
     context::Identity,
+    grants::Grants,
     instance::{CallFailure, Instance},
     limits::Limits,
 };
@@ -22,6 +26,8 @@ pub(crate) struct Trial<'a> {
     pub(crate) config: serde_json::Value,
     /// Those a router may name.
     pub(crate) sinks: Vec<String>,
+    /// What it gets of what it asks for.
+    pub(crate) grants: Arc<Grants>,
 }
 
 impl Trial<'_> {
@@ -36,7 +42,8 @@ impl Trial<'_> {
             generation: self.generation.number,
             metrics: Metrics::new().plugin(&self.generation.plugin),
         };
-        Instance::configured(self.engine, self.generation, identity, Limits::default(), &self.config.to_string())
+        let generation = self.generation.given(&self.grants);
+        Instance::configured(self.engine, &generation, identity, Limits::default(), &self.config.to_string())
     }
 
     /// Runs the changes through a role, in one call if all goes well, else one by one, each on an instance of its own behind one

@@ -8,7 +8,10 @@ use std::{fmt::Write as _, io, path::Path};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::{Resolve, WorldId};
 
-use crate::plugin::component::{Encoding, Role};
+use crate::plugin::{
+    component::{Encoding, Role},
+    grants::Grant,
+};
 
 /// The files of the contract.
 const CONTRACT: [(&str, &str); 3] = [
@@ -20,29 +23,55 @@ const PACKAGE: &str = "package tidegate:plugin@0.1.0;\n";
 /// Name of the composed world.
 pub const WORLD: &str = "built";
 
-/// The world of a plugin with these roles.
-pub fn world(roles: &[Role], encoding: Encoding) -> String {
-    let mut text = format!("world {WORLD} {{\n    import log;\n    import metrics;\n    export plugin;\n");
-    if encoding == Encoding::Json {
-        text.push_str("    export documents;\n");
-    }
-    for role in roles {
-        let _ = writeln!(text, "    export {};", role.as_str());
-    }
-    text.push_str("}\n");
-    text
+/// The world of a plugin.
+#[derive(Clone, Copy, Debug)]
+pub struct World<'a> {
+    /// What it exports.
+    pub roles: &'a [Role],
+    /// How it wants documents.
+    pub encoding: Encoding,
+    /// What it imports besides the log and the metrics.
+    pub uses: &'a [Grant],
 }
 
-/// Writes the contract and the world into a folder, for tools that read it themselves.
-///
-/// # Errors
-/// When the folder cannot be written.
-pub fn write_wit(folder: &Path, roles: &[Role], encoding: Encoding) -> io::Result<()> {
-    std::fs::create_dir_all(folder)?;
-    for (name, text) in CONTRACT {
-        std::fs::write(folder.join(name), text)?;
+impl World<'_> {
+    /// As the contract's language says it.
+    pub fn text(&self) -> String {
+        let mut text = format!("world {WORLD} {{\n    import log;\n    import metrics;\n");
+        for grant in self.uses {
+            let _ = writeln!(text, "    import {};", grant.interface());
+        }
+        text.push_str("    export plugin;\n");
+        if self.encoding == Encoding::Json {
+            text.push_str("    export documents;\n");
+        }
+        for role in self.roles {
+            let _ = writeln!(text, "    export {};", role.as_str());
+        }
+        text.push_str("}\n");
+        text
     }
-    std::fs::write(folder.join("built.wit"), format!("{PACKAGE}\n{}", world(roles, encoding)))
+
+    /// Writes the contract and the world into a folder, for tools that read it themselves.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn write(&self, folder: &Path) -> io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        for (name, text) in CONTRACT {
+            std::fs::write(folder.join(name), text)?;
+        }
+        std::fs::write(folder.join("built.wit"), format!("{PACKAGE}\n{}", self.text()))
+    }
+
+    /// Puts the type into a core module.
+    ///
+    /// # Errors
+    /// When the module is none.
+    pub fn embed(&self, module: &mut Vec<u8>) -> Result<(), String> {
+        let (resolve, world) = resolve(&self.text(), WORLD)?;
+        embed_component_metadata(module, &resolve, world, StringEncoding::UTF8).map_err(|cause| format!("{cause:#}"))
+    }
 }
 
 fn resolve(world: &str, name: &str) -> Result<(Resolve, WorldId), String> {
@@ -56,15 +85,6 @@ fn resolve(world: &str, name: &str) -> Result<(Resolve, WorldId), String> {
     let package = resolve.push_str("tidegate.wit", &text).map_err(|cause| format!("{cause:#}"))?;
     let world = resolve.select_world(&[package], Some(name)).map_err(|cause| format!("{cause:#}"))?;
     Ok((resolve, world))
-}
-
-/// Puts the type of a plugin's world into a core module.
-///
-/// # Errors
-/// When the module is none.
-pub fn embed(module: &mut Vec<u8>, roles: &[Role], encoding: Encoding) -> Result<(), String> {
-    let (resolve, world) = resolve(&world(roles, encoding), WORLD)?;
-    embed_component_metadata(module, &resolve, world, StringEncoding::UTF8).map_err(|cause| format!("{cause:#}"))
 }
 
 /// An adapter for a foreign interface, as a core module that may log.

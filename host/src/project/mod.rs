@@ -11,12 +11,16 @@ mod tools;
 
 use std::path::{Path, PathBuf};
 
+use component::World;
 use serde::Deserialize;
 
 use crate::{
     config::{self, ConfigErrors},
     error::{Code, Fault},
-    plugin::component::{Encoding, Role},
+    plugin::{
+        component::{Encoding, Role},
+        grants::Grant,
+    },
 };
 
 /// Name of the file that makes a folder a plugin project.
@@ -72,6 +76,8 @@ struct ProjectFile {
     language: Language,
     roles: Vec<Role>,
     #[serde(default)]
+    uses: Vec<Grant>,
+    #[serde(default)]
     entry: Option<PathBuf>,
 }
 
@@ -86,6 +92,8 @@ pub struct Project {
     pub language: Language,
     /// What it exports, in the order of the contract.
     pub roles: Vec<Role>,
+    /// What it uses that an operator must grant, in the order of [`Grant::ALL`].
+    pub uses: Vec<Grant>,
     /// The source file that the build begins with.
     pub entry: PathBuf,
 }
@@ -115,7 +123,7 @@ impl Project {
                 ),
             )));
         }
-        let ProjectFile { name, language, roles, entry } = config::load_other(&file).map_err(NoProject::File)?;
+        let ProjectFile { name, language, roles, uses, entry } = config::load_other(&file).map_err(NoProject::File)?;
         let wrong =
             |what: String| NoProject::Fault(Fault::fatal(Code::ProjectFile, format!("{}: {what}", file.display())));
         check_name(&name).map_err(|reason| wrong(format!("`name: {name}` {reason}")))?;
@@ -125,11 +133,17 @@ impl Project {
             ));
         }
         let roles = Role::ALL.into_iter().filter(|role| roles.contains(role)).collect();
+        let uses = Grant::ALL.into_iter().filter(|grant| uses.contains(grant)).collect();
         let entry = entry.unwrap_or_else(|| default_entry(language).into());
         if entry.is_absolute() || entry.components().any(|part| part == std::path::Component::ParentDir) {
             return Err(wrong(format!("`entry: {}` is outside of the project", entry.display())));
         }
-        Ok(Self { folder: folder.to_owned(), name, language, roles, entry })
+        Ok(Self { folder: folder.to_owned(), name, language, roles, uses, entry })
+    }
+
+    /// The type of what is built.
+    pub fn world(&self) -> World<'_> {
+        World { roles: &self.roles, encoding: self.language.encoding(), uses: &self.uses }
     }
 
     /// Where the component is put: a running host that looks into this folder sees it change at once.

@@ -5,6 +5,7 @@ use std::{
     fs,
     io::IsTerminal as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde::Deserialize;
@@ -21,6 +22,7 @@ use crate::{
         Generation, PluginEngine,
         component::{self, Role},
         expect::{Expected, shown},
+        grants::{Given, Grants},
         trial::{Trial, Tried},
     },
     project::Project,
@@ -36,6 +38,8 @@ struct CaseFile {
     role: Option<Role>,
     #[serde(default)]
     sinks: Vec<String>,
+    #[serde(default)]
+    given: Given,
     changes: Vec<Value>,
     expect: Vec<Value>,
 }
@@ -46,6 +50,7 @@ pub(super) struct Cases {
     pub(super) config: Value,
     pub(super) role: Role,
     pub(super) sinks: Vec<String>,
+    pub(super) grants: Arc<Grants>,
     pub(super) changes: Vec<Change>,
     expected: Vec<Expected>,
     /// As they are written.
@@ -125,13 +130,15 @@ impl Cases {
             }
         }
         let config = Value::Object(raw.config.unwrap_or_default());
-        Ok(Self { file: file.to_owned(), config, role, sinks, changes, expected, written: raw.expect })
+        let grants = raw.given.grants()?;
+        Ok(Self { file: file.to_owned(), config, role, sinks, grants, changes, expected, written: raw.expect })
     }
 }
 
 /// Runs the cases of a file, and says what is wrong.
 fn run(engine: &PluginEngine, generation: &Generation, cases: &Cases) -> Result<(usize, usize), Fault> {
-    let trial = Trial { engine, generation, config: cases.config.clone(), sinks: cases.sinks.clone() };
+    let (config, sinks, grants) = (cases.config.clone(), cases.sinks.clone(), Arc::clone(&cases.grants));
+    let trial = Trial { engine, generation, config, sinks, grants };
     let changes: Vec<&Change> = cases.changes.iter().collect();
     let (tried, _) = trial.run(cases.role, &changes)?;
     let mut text = String::new();

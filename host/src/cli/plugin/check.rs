@@ -1,6 +1,6 @@
 //! `tidegate plugin check FILE`
 
-use std::{fmt::Write as _, path::Path, time::Duration};
+use std::{fmt::Write as _, path::Path, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
@@ -10,12 +10,18 @@ use crate::{
     cli::{exit, print},
     error::{Code, Fault},
     format::lines::read_change,
-    plugin::{component, limits::Limits, trial::Trial},
+    plugin::{
+        component,
+        grants::{Given, Grant, Grants},
+        limits::Limits,
+        trial::Trial,
+    },
 };
 
-pub(super) fn check(file: &Path, config: &str, changes: Option<&Path>) -> Result<u8, u8> {
+pub(super) fn check(file: &Path, config: &str, given: &str, changes: Option<&Path>) -> Result<u8, u8> {
     let engine = engine()?;
     let config = read_config(config)?;
+    let grants = read_given(given)?;
     // What this says is the first thing a swap would say: not a component, an import that is not granted, another contract.
     let generation = component::inspect(&engine, file).map_err(|fault| {
         failed(&fault);
@@ -27,12 +33,17 @@ pub(super) fn check(file: &Path, config: &str, changes: Option<&Path>) -> Result
     );
     let imports = if generation.imports.is_empty() { "nothing".to_owned() } else { generation.imports.join(", ") };
     let _ = writeln!(text, "  imports    {imports}");
+    let needs: Vec<&str> = generation.needs().into_iter().map(Grant::example).collect();
+    if !needs.is_empty() {
+        let name = file.file_stem().unwrap_or_default().to_string_lossy();
+        let _ = writeln!(text, "  needs      `{}` in `plugins.each.{name}.grants`", needs.join("`, `"));
+    }
     print(&text);
     let (changes, made_up) = match changes {
         Some(file) => (read_changes(file)?, false),
         None => (made_up(), true),
     };
-    let trial = Trial { engine: &engine, generation: &generation, config, sinks: Vec::new() };
+    let trial = Trial { engine: &engine, generation: &generation, config, sinks: Vec::new(), grants };
     let changes: Vec<&Change> = changes.iter().collect();
     let mut good = true;
     for role in &generation.roles {
@@ -88,6 +99,16 @@ fn try_role(trial: &Trial<'_>, role: component::Role, changes: &[&Change], made_
 
 fn budget(changes: usize) -> Duration {
     Limits::default().budget(changes)
+}
+
+/// The `--given` of a command.
+fn read_given(text: &str) -> Result<Arc<Grants>, u8> {
+    let given = serde_json::from_str::<Given>(text).map_err(|cause| cause.to_string());
+    given.and_then(Given::grants).map_err(|cause| {
+        let what = format!("--given is not what a plugin can be given: {cause}");
+        failed(&Fault::fatal(Code::PluginConfiguration, what));
+        exit::CONFIGURATION
+    })
 }
 
 /// The `--config` of a command.

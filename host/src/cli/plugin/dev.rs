@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -19,7 +20,7 @@ use crate::{
     cli::{exit, print},
     error::{Code, Fault},
     format::lines::read_change,
-    plugin::{Generation, PluginEngine, component::Role, trial::Trial},
+    plugin::{Generation, PluginEngine, component::Role, grants::Grants, trial::Trial},
     project::Project,
 };
 
@@ -33,6 +34,7 @@ struct Input {
     role: Role,
     config: Value,
     sinks: Vec<String>,
+    grants: Arc<Grants>,
     changes: Vec<Change>,
 }
 
@@ -111,6 +113,7 @@ fn inputs(project: &Project, changes: Option<&Path>, config: Option<&str>) -> Re
             role: cases.role,
             config: given.clone().unwrap_or(cases.config),
             sinks: cases.sinks,
+            grants: cases.grants,
             changes: cases.changes,
         });
         return Ok(of_cases.collect());
@@ -118,9 +121,15 @@ fn inputs(project: &Project, changes: Option<&Path>, config: Option<&str>) -> Re
     let first = cases.first();
     let config = given.or_else(|| first.map(|cases| cases.config.clone())).unwrap_or_else(|| serde_json::json!({}));
     let sinks: Vec<String> = cases.iter().flat_map(|cases| cases.sinks.clone()).collect();
+    let grants = first.map_or_else(Grants::for_a_look, |cases| Arc::clone(&cases.grants));
     let changes = read_changes(file)?;
-    let of_role =
-        |role: &Role| Input { role: *role, config: config.clone(), sinks: sinks.clone(), changes: changes.clone() };
+    let of_role = |role: &Role| Input {
+        role: *role,
+        config: config.clone(),
+        sinks: sinks.clone(),
+        grants: Arc::clone(&grants),
+        changes: changes.clone(),
+    };
     Ok(project.roles.iter().map(of_role).collect())
 }
 
@@ -143,13 +152,14 @@ pub(super) fn read_changes(file: &Path) -> Result<Vec<Change>, u8> {
 fn run(engine: &PluginEngine, generation: &Generation, inputs: &[Input]) -> Result<(Results, Duration), Fault> {
     let (mut results, mut all) = (Results::new(), Duration::ZERO);
     for (number, input) in inputs.iter().enumerate() {
-        let Input { role, config, sinks, changes } = input;
-        let trial = Trial { engine, generation, config: config.clone(), sinks: sinks.clone() };
+        let Input { role, config, sinks, grants, changes } = input;
+        let (config, sinks, grants) = (config.clone(), sinks.clone(), Arc::clone(grants));
+        let trial = Trial { engine, generation, config, sinks, grants };
         let (tried, took) = trial.run(*role, &changes.iter().collect::<Vec<_>>())?;
         all += took;
         for (at, (tried, change)) in tried.iter().zip(changes).enumerate() {
             let place = format!("{number}.{at:04} {} {}:", role.as_str(), change.id);
-            results.insert(place, result(*role, tried, change, sinks));
+            results.insert(place, result(*role, tried, change, &trial.sinks));
         }
     }
     Ok((results, all))

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, path::Path};
 
 use crate::cli::{complain, exit, print};
-use crate::plugin::component;
+use crate::plugin::{component, grants::Grant};
 
 pub(super) fn inspect(file: &Path) -> u8 {
     let engine = match super::engine() {
@@ -28,6 +28,8 @@ pub(super) fn inspect(file: &Path) -> u8 {
             let imports =
                 if generation.imports.is_empty() { "none".to_owned() } else { generation.imports.join("\n          ") };
             let _ = writeln!(text, "imports   {imports}");
+            let needs: Vec<&str> = generation.needs().into_iter().map(Grant::example).collect();
+            let _ = writeln!(text, "grants    {}", if needs.is_empty() { "none".to_owned() } else { needs.join(", ") });
             match &manifest.config_schema {
                 None => text.push_str("config    none\n"),
                 Some(schema) => {

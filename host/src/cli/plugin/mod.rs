@@ -74,6 +74,9 @@ pub(super) enum PluginCommand {
         /// A configuration to try, as JSON.
         #[arg(long, value_name = "JSON", default_value = "{}")]
         config: String,
+        /// What it gets in the place of what an operator grants, as JSON: clock, env, http.
+        #[arg(long, value_name = "JSON", default_value = "{}")]
+        given: String,
         /// Changes to try it on, as JSON Lines [default: 64 made up].
         #[arg(long, value_name = "FILE")]
         changes: Option<PathBuf>,
@@ -95,7 +98,9 @@ pub(super) fn plugin(command: PluginCommand) -> u8 {
         PluginCommand::Dev { folder, changes, config, once } => {
             dev::dev(&folder, changes.as_deref(), config.as_deref(), once)
         }
-        PluginCommand::Check { file, config, changes } => check::check(&file, &config, changes.as_deref()),
+        PluginCommand::Check { file, config, given, changes } => {
+            check::check(&file, &config, &given, changes.as_deref())
+        }
         PluginCommand::Inspect { file } => return inspect::inspect(&file),
         PluginCommand::Live(command) => return live_plugins::run(&command),
     };

@@ -1,5 +1,7 @@
 //! `tidegate:plugin@0.1.0`.
 
+mod granted;
+
 use std::{fmt::Display, sync::Arc};
 
 use bytes::Bytes;
@@ -88,7 +90,8 @@ const fn interface(role: Role) -> &'static str {
 /// Links the host's interfaces.
 pub(in crate::plugin) fn link(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
     log::add_to_linker::<Context, HasSelf<Context>>(linker, |context| context)?;
-    metrics::add_to_linker::<Context, HasSelf<Context>>(linker, |context| context)
+    metrics::add_to_linker::<Context, HasSelf<Context>>(linker, |context| context)?;
+    granted::link(linker)
 }
 
 impl log::Host for Context {

@@ -22,8 +22,7 @@ pub(super) fn build(project: &Project) -> Result<Vec<u8>, Fault> {
     install(project)?;
     let (sdk, work) = (sdk(project)?, work_folder(project)?);
     let wit = work.join("wit");
-    component::write_wit(&wit, &project.roles, project.language.encoding())
-        .map_err(|cause| failed(format!("{} cannot be written: {cause}", wit.display())))?;
+    project.world().write(&wit).map_err(|cause| failed(format!("{} cannot be written: {cause}", wit.display())))?;
     let output = work.join(format!("{}.wasm", project.name));
     let roles: Vec<&str> = project.roles.iter().map(|role| role.as_str()).collect();
     let mut command = node.command(&project.folder);

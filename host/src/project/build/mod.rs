@@ -15,7 +15,10 @@ use std::{
 use super::{Language, Project, component, template};
 use crate::{
     error::{Code, Fault},
-    plugin::{Generation, PluginEngine},
+    plugin::{
+        Generation, PluginEngine,
+        grants::{Grant, Grants},
+    },
 };
 
 /// What was built.
@@ -42,7 +45,7 @@ pub fn build(engine: &PluginEngine, project: &Project, output: &Path) -> Result<
         Language::Go => go::build(project)?,
         Language::C => c::build(project)?,
     };
-    let generation = Generation::load(engine, &project.name, 0, &bytes)?;
+    let generation = Generation::load(engine, &project.name, 0, &bytes, &Grants::for_a_look())?;
     for role in &project.roles {
         if !generation.roles.contains(role) {
             let (name, role) = (&project.name, role.as_str());
@@ -50,6 +53,10 @@ pub fn build(engine: &PluginEngine, project: &Project, output: &Path) -> Result<
                 "`plugin.yaml` says that {name} is a {role}, but what was built exports none; export it, or take it out of `roles`"
             )));
         }
+    }
+    let lacks = |grant: &Grant| !project.uses.contains(grant);
+    if let Some(grant) = generation.needs().into_iter().find(lacks) {
+        return Err(failed(unsaid(grant)));
     }
     place(output, &bytes)?;
     Ok(Built { file: output.to_owned(), generation, took: started.elapsed() })
@@ -78,11 +85,25 @@ fn failed(message: impl Into<String>) -> Fault {
     Fault::fatal(Code::BuildFailed, message)
 }
 
+/// It imports what its `plugin.yaml` does not say.
+fn unsaid(grant: Grant) -> String {
+    let (interface, grant) = (grant.interface(), grant.as_str());
+    format!(
+        "what was built imports `tidegate:plugin/{interface}`, but `plugin.yaml` does not say so; write `uses: [{grant}]`, so that who runs it knows what to grant"
+    )
+}
+
 /// Makes a component of a core module that knows nothing of its world.
 fn componentize(project: &Project, mut module: Vec<u8>, adapters: &[(&str, &[u8])]) -> Result<Vec<u8>, Fault> {
-    let wrong =
-        |cause: String| failed(format!("what was built does not fit the contract tidegate:plugin@0.1.0: {cause}"));
-    component::embed(&mut module, &project.roles, project.language.encoding()).map_err(wrong)?;
+    let wrong = |cause: String| {
+        let import = |grant: &Grant| cause.contains(&format!("tidegate:plugin/{}", grant.interface()));
+        let lacks = Grant::ALL.into_iter().filter(|grant| !project.uses.contains(grant)).find(import);
+        failed(match lacks {
+            Some(grant) => unsaid(grant),
+            None => format!("what was built does not fit the contract tidegate:plugin@0.1.0: {cause}"),
+        })
+    };
+    project.world().embed(&mut module).map_err(wrong)?;
     component::encode(&module, adapters).map_err(wrong)
 }
 

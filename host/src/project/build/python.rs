@@ -18,8 +18,7 @@ pub(super) fn build(project: &Project) -> Result<Vec<u8>, Fault> {
     let tool = tool(project)?;
     let (sdk, work) = (sdk(project)?, work_folder(project)?);
     let wit = work.join("wit");
-    component::write_wit(&wit, &project.roles, project.language.encoding())
-        .map_err(|cause| failed(format!("{} cannot be written: {cause}", wit.display())))?;
+    project.world().write(&wit).map_err(|cause| failed(format!("{} cannot be written: {cause}", wit.display())))?;
     let entry = project.folder.join(&project.entry);
     let (Some(folder), Some(module)) = (entry.parent(), entry.file_stem()) else {
         return Err(failed(format!("`entry: {}` is no file", project.entry.display())));

@@ -61,6 +61,12 @@ pub(super) struct OfShadow {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct OfHttp {
+    pub(super) plugin: String,
+    pub(super) outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(super) struct OfSide {
     pub(super) plugin: String,
     pub(super) generation: &'static str,
@@ -123,6 +129,8 @@ families! {
     plugin_shadow_changes: OfShadow => Counter, PLUGIN_SHADOW_CHANGES;
     plugin_shadow_change_seconds: OfSide => FloatGauge, PLUGIN_SHADOW_CHANGE_SECONDS;
     plugin_log_lines_dropped: OfPlugin => Counter, PLUGIN_LOG_LINES_DROPPED;
+    plugin_http_requests: OfHttp => Counter, PLUGIN_HTTP_REQUESTS;
+    plugin_http_seconds: OfPlugin => Histogram, PLUGIN_HTTP_SECONDS;
     plugin_counter: PluginOwn => Counter, PLUGIN_COUNTER;
     plugin_gauge: PluginOwn => FloatGauge, PLUGIN_GAUGE;
     lag: OfPipeline => Lag, LAG_SECONDS;

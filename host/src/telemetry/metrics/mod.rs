@@ -23,7 +23,7 @@ use prometheus_client::{
 };
 
 use families::{
-    Families, OfPart, OfPipeline, OfPipelineKind, OfPlugin, OfShadow, OfSide, OfSink, OfStage, OfStageKind,
+    Families, OfHttp, OfPart, OfPipeline, OfPipelineKind, OfPlugin, OfShadow, OfSide, OfSink, OfStage, OfStageKind,
 };
 use names::Name;
 use own::Own;
@@ -342,6 +342,28 @@ pub struct PluginMetrics {
     metrics: Metrics,
 }
 
+/// What came of an HTTP request of a plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpOutcome {
+    /// There was a response, whatever its status.
+    Answered,
+    /// It was not sent: not granted, or no request at all.
+    Refused,
+    /// There was no response, or too large a one.
+    Failed,
+}
+
+impl HttpOutcome {
+    /// The value of the label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 impl PluginMetrics {
     /// The counter of changes in the shadow of which that came.
     pub fn shadow_changes(&self, result: ShadowResult) -> &Counter {
@@ -354,6 +376,14 @@ impl PluginMetrics {
             ShadowResult::Failed => failed,
             ShadowResult::Dropped => dropped,
         }
+    }
+
+    /// Counts an HTTP request of the plugin.
+    pub fn http(&self, outcome: HttpOutcome, took: std::time::Duration) {
+        let (families, plugin) = (&self.metrics.0.families, self.plugin.to_string());
+        let labels = OfHttp { plugin: plugin.clone(), outcome: outcome.as_str() };
+        families.plugin_http_requests.get_or_create_owned(&labels).inc();
+        families.plugin_http_seconds.get_or_create_owned(&OfPlugin { plugin }).observe(took.as_secs_f64());
     }
 
     /// Adds to a counter of the plugin's own. False when it was dropped: the name is none ([`is_name`]), or the plugin

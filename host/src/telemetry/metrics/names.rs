@@ -100,6 +100,8 @@ names! {
     PLUGIN_SHADOW_CHANGES = Counter "tidegate_plugin_shadow_changes_total" ["plugin", "result"] "changes", "Changes that candidates got in the shadow, by what came of comparing";
     PLUGIN_SHADOW_CHANGE_SECONDS = Gauge "tidegate_plugin_shadow_change_seconds" ["plugin", "generation"] "seconds", "Mean time for a change in the newest shadow, of the running generation and of the candidate";
     PLUGIN_LOG_LINES_DROPPED = Counter "tidegate_plugin_log_lines_dropped_total" ["plugin"] "lines", "Log lines of the plugin beyond its limit a second";
+    PLUGIN_HTTP_REQUESTS = Counter "tidegate_plugin_http_requests_total" ["plugin", "outcome"] "requests", "HTTP requests of the plugin, by what came of them";
+    PLUGIN_HTTP_SECONDS = Histogram "tidegate_plugin_http_seconds" ["plugin"] "seconds", "Time of one HTTP request of the plugin";
     PLUGIN_COUNTER = Counter "tidegate_plugin_counter_total" ["plugin", "name"] "the plugin's own", "Counters of the plugin's own";
     PLUGIN_GAUGE = Gauge "tidegate_plugin_gauge" ["plugin", "name"] "the plugin's own", "Gauges of the plugin's own";
     LAG_SECONDS = Gauge "tidegate_lag_seconds" ["pipeline"] "seconds", "Age of the newest change whose delivery is safe; 0 when the source has no more";

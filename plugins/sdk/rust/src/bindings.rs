@@ -25,6 +25,23 @@ pub mod base {
     });
 }
 
+/// What an operator may grant. A plugin imports of it what it calls, and nothing else.
+pub mod granted {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "
+            package tidegate:sdk-granted;
+            world granted {
+                import tidegate:plugin/clock@0.1.0;
+                import tidegate:plugin/random@0.1.0;
+                import tidegate:plugin/environment@0.1.0;
+                import tidegate:plugin/http@0.1.0;
+            }
+        ",
+        generate_all,
+    });
+}
+
 pub mod validator {
     wit_bindgen::generate!({
         path: "wit",

@@ -47,6 +47,8 @@
 //! - **A batch** crosses into the plugin as one block of bytes. This crate takes it apart and puts the results together;
 //!   to look at a whole batch at once, implement the role's `*_batch` method as well.
 //! - **Tests** run natively with `cargo test`: see [`testing`].
+//! - **Beyond the log and metrics** a plugin has what its operator grants: [`clock`], [`random`], [`environment`], [`http`]. What it
+//!   calls of that it imports, and a host refuses it where that is not granted. `plugin.yaml` says it: `uses: [http]`.
 //! - **State** lives as long as the instance, and each lane of a pipeline has its own instances: it is a cache, never
 //!   a place for what must not be lost.
 
@@ -57,8 +59,12 @@
 pub mod bindings;
 
 pub mod bson;
+pub mod clock;
+pub mod environment;
+pub mod http;
 pub mod log;
 pub mod metrics;
+pub mod random;
 pub mod testing;
 
 mod arena;
@@ -87,7 +93,7 @@ pub mod prelude {
     pub use crate::{
         Batch, Change, Destination, Field, Manifest, Migration, Migrator, Namespace, NoConfig, Operation, Output,
         Plugin, Router, Routing, Rules, Transformation, Transformer, Type, Validator, Verdict, Violation, Violations,
-        log, metrics,
+        clock, environment, http, log, metrics, random,
     };
     pub use serde::Deserialize;
 }

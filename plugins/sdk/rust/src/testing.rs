@@ -19,6 +19,15 @@
 //! # Ok::<(), String>(())
 //! ```
 
+// In a guest the host gives.
+#[cfg(not(target_arch = "wasm32"))]
+mod given;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub use given::Given;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use given::world;
+
 use crate::arena::{self, Arena};
 use crate::bindings::migrator::exports::tidegate::plugin::migrator as raw_migrator;
 use crate::bindings::router::exports::tidegate::plugin::router as raw_router;
