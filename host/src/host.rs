@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::{
@@ -15,9 +16,12 @@ use crate::{
     checkpoint::Store,
     config::{Config, PipelineConfig, SinkConfig},
     error::{Code, Fault},
-    pipeline::{Mode, Pipeline, Stop},
+    pipeline::{Installed, Installing, Mode, Pipeline, Stop},
     plugin::{
-        Generation, Memory, PluginControl, PluginEngine, PluginHost, PluginObserver, limits::Limits, stage::StageSpec,
+        Generation, Memory, PluginControl, PluginEngine, PluginHost, PluginObserver,
+        compile::{CompileObserver, yield_to_others},
+        limits::Limits,
+        stage::StageSpec,
     },
     source::{AnySource, BatchLimits},
     state::StateDir,
@@ -33,6 +37,8 @@ pub struct Host {
     state: Arc<StateDir>,
     mode: Mode,
     pipelines: Vec<Pipeline>,
+    /// Pipelines whose plugins are compiled while the others run.
+    late: Vec<Late>,
     orders: mpsc::Receiver<Order>,
     control: Control,
 }
@@ -87,6 +93,13 @@ fn ending() -> Fault {
     Fault::fatal(Code::NotRunning, "the host is ending")
 }
 
+/// A pipeline whose plugins are not there yet.
+struct Late {
+    pipeline: Arc<str>,
+    specs: Vec<StageSpec>,
+    done: oneshot::Sender<Installed>,
+}
+
 /// A pipeline that runs.
 struct Running {
     stop: Stop,
@@ -107,7 +120,17 @@ fn specs(config: &Config, name: &Arc<str>, pipeline: &PipelineConfig) -> Vec<Sta
         .collect()
 }
 
-/// Loads every plugin that a stage names and configures it as its stages do; nothing is connected to.
+/// The stages of each pipeline.
+fn all_specs(config: &Config) -> Vec<(Arc<str>, Vec<StageSpec>)> {
+    let specs = |(name, pipeline): (&String, &PipelineConfig)| {
+        let name: Arc<str> = name.as_str().into();
+        let specs = specs(config, &name, pipeline);
+        (name, specs)
+    };
+    config.pipelines.iter().map(specs).collect()
+}
+
+/// Loads every plugin that a stage names and configures it as its stages do, however long that takes; nothing is connected to.
 ///
 /// # Errors
 /// Every plugin that cannot be used.
@@ -115,20 +138,44 @@ pub fn load_plugins(
     config: &Config,
     cache: Option<&Path>,
     memory: Memory<'_>,
+    compiling: impl CompileObserver,
     status: &Status,
 ) -> Result<PluginHost, Vec<Fault>> {
-    let engine = PluginEngine::new(cache).map_err(|fault| vec![fault])?;
-    let stages: Vec<(Arc<str>, Vec<StageSpec>)> = config
-        .pipelines
-        .iter()
-        .map(|(name, pipeline)| {
-            let name: Arc<str> = name.as_str().into();
-            let specs = specs(config, &name, pipeline);
-            (name, specs)
-        })
-        .collect();
-    let observer = Box::new(status.clone());
-    PluginHost::load(engine, &config.plugins, memory, &stages, status.metrics().clone(), observer)
+    let engine = PluginEngine::new(cache, compiling).map_err(|fault| vec![fault])?;
+    let (specs, metrics) = (all_specs(config), status.metrics().clone());
+    PluginHost::load(engine, &config.plugins, memory, &specs, metrics, Box::new(status.clone()))
+}
+
+impl CompileObserver for Status {
+    fn runs_beside(&self) -> bool {
+        true
+    }
+
+    fn begins(&self, plugin: &str, bytes: usize) {
+        self.plugin_compiling(plugin, Some(bytes));
+        tracing::info!(
+            event = "plugin_compiling",
+            plugin,
+            bytes,
+            "plugin {plugin} ({bytes} bytes) is being compiled, once: what does not need it goes on"
+        );
+    }
+
+    fn goes_on(&self, plugin: &str, so_far: Duration) {
+        let seconds = so_far.as_secs();
+        tracing::info!(
+            event = "plugin_compiling",
+            plugin,
+            seconds,
+            "plugin {plugin} is still being compiled, for {seconds} s"
+        );
+    }
+
+    fn ended(&self, plugin: &str, took: Duration) {
+        self.plugin_compiling(plugin, None);
+        let seconds = took.as_secs_f64();
+        tracing::info!(event = "plugin_compiled", plugin, seconds, "plugin {plugin} was compiled in {seconds:.1} s");
+    }
 }
 
 impl PluginObserver for Status {
@@ -168,8 +215,20 @@ impl Host {
         };
         let cache = (!mode.dry_run).then(|| state.path().join("compiled"));
         let memory = Memory { state: Some(state.path()), writes: !mode.dry_run };
-        let plugins = load_plugins(&config, cache.as_deref(), memory, status)?;
+        let engine = PluginEngine::new(cache.as_deref(), status.clone()).map_err(|fault| vec![fault])?;
+        let slow = |spec: &StageSpec| engine.is_slow(&config.plugins.dir.join(format!("{}.wasm", spec.plugin)));
+        let (late, prompt): (Vec<_>, Vec<_>) =
+            all_specs(&config).into_iter().partition(|(_, specs)| specs.iter().any(slow));
+        let (metrics, observer) = (status.metrics().clone(), Box::new(status.clone()));
+        let plugins = PluginHost::load(engine, &config.plugins, memory, &prompt, metrics, observer)?;
         status.watch_plugins(plugins.control());
+        let (late, mut installing): (Vec<Late>, HashMap<Arc<str>, Installing>) = late
+            .into_iter()
+            .map(|(pipeline, specs)| {
+                let (done, installing) = oneshot::channel();
+                (Late { pipeline: Arc::clone(&pipeline), specs, done }, (pipeline, installing))
+            })
+            .unzip();
         let (orders, received) = mpsc::channel(4);
         let control = Control { orders, plugins: plugins.control() };
         let mut host = Self {
@@ -179,6 +238,7 @@ impl Host {
             state: Arc::new(state),
             mode,
             pipelines: Vec::new(),
+            late,
             orders: received,
             control,
         };
@@ -186,7 +246,10 @@ impl Host {
             .config
             .pipelines
             .iter()
-            .map(|(name, pipeline)| host.build(&host.config, name, pipeline))
+            .map(|(name, pipeline)| {
+                let built = host.build(&host.config, name, pipeline)?;
+                Ok(Pipeline { installing: installing.remove(name.as_str()), ..built })
+            })
             .collect::<Result<Vec<_>, Fault>>()
             .map_err(|fault| vec![fault])?;
         Ok(host)
@@ -202,6 +265,7 @@ impl Host {
     /// # Errors
     /// The first of the pipelines that stopped.
     pub async fn run(mut self, stop: Stop) -> Result<(), Fault> {
+        self.install_late()?;
         self.plugins.watch()?;
         let mut tasks = JoinSet::new();
         let mut running: BTreeMap<Arc<str>, Running> = BTreeMap::new();
@@ -244,6 +308,24 @@ impl Host {
         }
         draining.abort();
         first
+    }
+
+    /// Compiles what takes long on a thread of its own, one after the other: each takes all processors that nobody else wants.
+    fn install_late(&mut self) -> Result<(), Fault> {
+        let (late, plugins) = (std::mem::take(&mut self.late), self.plugins.control());
+        if late.is_empty() {
+            return Ok(());
+        }
+        let install = move || {
+            yield_to_others();
+            for Late { pipeline, specs, done } in late {
+                // Nobody waits any more where the pipeline was told to end.
+                let _ = done.send(plugins.install(&pipeline, specs).map(|chain| (plugins.engine(), chain)));
+            }
+        };
+        std::thread::Builder::new().name("compile".to_owned()).spawn(install).map(drop).map_err(|cause| {
+            Fault::fatal(Code::PluginStart, format!("the compiling thread cannot be started: {cause}"))
+        })
     }
 
     fn start(
@@ -334,7 +416,7 @@ impl Host {
             let installed = if pipeline.stages.is_empty() {
                 Ok(())
             } else {
-                self.plugins.install(&arc, specs(&config, &arc, pipeline)).map(drop)
+                self.plugins.control().install(&arc, specs(&config, &arc, pipeline)).map(drop)
             };
             match installed.and_then(|()| self.build(&config, name, pipeline).map_err(|fault| vec![fault])) {
                 Ok(pipeline) => fresh.push(pipeline),
@@ -405,6 +487,7 @@ impl Host {
             source: source.into(),
             limits,
             stages,
+            installing: None,
             dead_letter,
             state: Arc::clone(&self.state),
             log_fields: config.log.fields.iter().cloned().collect(),

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use super::{complain, exit, print};
+use super::{compiling::OnStderr, complain, exit, print};
 use crate::{config, host, plugin::Memory, source::AnySource, status::Status, telemetry::metrics::Metrics};
 
 pub(super) fn check(file: &Path) -> u8 {
@@ -14,7 +14,7 @@ pub(super) fn check(file: &Path) -> u8 {
         }
     };
     let status = Status::new(Metrics::new());
-    if let Err(faults) = host::load_plugins(&config, None, Memory::default(), &status) {
+    if let Err(faults) = host::load_plugins(&config, None, Memory::default(), OnStderr::default(), &status) {
         for fault in &faults {
             complain(fault);
         }

@@ -3,6 +3,7 @@
 mod ask;
 mod check;
 mod checkpoint;
+mod compiling;
 mod dlq;
 mod explain;
 pub mod live;

@@ -20,7 +20,7 @@ mod sinks;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -49,6 +49,8 @@ pub struct Pipeline {
     pub limits: BatchLimits,
     /// The stages; none for a pipeline without plugins.
     pub stages: Option<(PluginEngine, Arc<StageChain>)>,
+    /// Where the stages come from, while their plugins are being compiled.
+    pub installing: Option<Installing>,
     /// Where changes go that cannot go on.
     pub dead_letter: DeadLetterConfig,
     /// What this host keeps.
@@ -64,6 +66,11 @@ pub struct Pipeline {
     /// How it is run.
     pub mode: Mode,
 }
+
+/// What came of loading the plugins of a pipeline.
+pub type Installed = Result<(PluginEngine, Arc<StageChain>), Vec<Fault>>;
+/// It is under way.
+pub type Installing = oneshot::Receiver<Installed>;
 
 /// How the pipelines of a host are run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -86,12 +93,44 @@ pub struct Stop {
 }
 
 impl Pipeline {
+    /// The plugins are there, or will not be.
+    fn installed(&mut self, installed: Result<Installed, oneshot::error::RecvError>) -> Result<(), Fault> {
+        let lost = |_| {
+            let message =
+                format!("the plugins of pipeline {} were not loaded: the thread that compiles broke", self.name);
+            vec![Fault::fatal(Code::Internal, message)]
+        };
+        match installed.map_err(lost).and_then(|installed| installed) {
+            Ok(stages) => {
+                self.stages = Some(stages);
+                Ok(())
+            }
+            Err(mut faults) => {
+                for fault in &faults {
+                    tracing::error!(event = "start_failed", pipeline = %self.name, code = fault.code.as_str(), "{}", fault.message);
+                }
+                let first = faults.swap_remove(0);
+                self.status.stopped(&first);
+                Err(first)
+            }
+        }
+    }
+
     /// Runs until the source ends, it is told to stop, or only the operator can help. While `paused` is true nothing runs, and the
     /// pipeline is nobody's.
     ///
     /// # Errors
     /// What stopped it. What was in flight is read again at the next start.
-    pub async fn run(self, stop: Stop, mut paused: watch::Receiver<bool>) -> Result<(), Fault> {
+    pub async fn run(mut self, stop: Stop, mut paused: watch::Receiver<bool>) -> Result<(), Fault> {
+        if let Some(installing) = self.installing.take() {
+            tokio::select! {
+                installed = installing => self.installed(installed)?,
+                () = stop.drain.cancelled() => {
+                    self.status.set_state(State::Finished);
+                    return Ok(());
+                }
+            }
+        }
         let mut backoff = Backoff::new(&self.retry());
         let mut swaps = self.stages.as_ref().map(|(_, chain)| chain.swaps());
         loop {

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::SystemTime};
 
 use sha2::{Digest as _, Sha256};
-use wasmtime::component::{Component, InstancePre, types::ComponentItem};
+use wasmtime::component::{InstancePre, types::ComponentItem};
 
 pub use super::abi::{Encoding, Manifest, Role, Violation};
 use super::{
@@ -95,7 +95,7 @@ impl Generation {
                 format!("plugin `{plugin}` cannot be loaded: {}", what_it_is(bytes)),
             ));
         }
-        let component = Component::new(&engine.engine, bytes).map_err(|cause| {
+        let component = engine.compile(plugin, &digest, bytes).map_err(|cause| {
             Fault::fatal(
                 Code::PluginUnreadable,
                 format!("plugin `{plugin}` cannot be loaded: its file is broken or uses a WebAssembly feature that is off: {cause:#}"),

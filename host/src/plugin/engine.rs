@@ -3,9 +3,17 @@
 
 use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc, time::Duration};
 
-use wasmtime::{Cache, CacheConfig, Config, Engine, OptLevel, WasmFeatures, component::Linker};
+use wasmtime::{
+    Cache, CacheConfig, Config, Engine, OptLevel, WasmFeatures,
+    component::{Component, Linker},
+};
 
-use super::{abi, context::Context};
+use super::{
+    abi,
+    compile::{BIG, CompileObserver, Compiler},
+    component::digest,
+    context::Context,
+};
 use crate::error::{Code, Fault};
 
 /// One turn of the epoch: the precision of time limits.
@@ -16,15 +24,16 @@ const TICK: Duration = Duration::from_millis(10);
 pub struct PluginEngine {
     pub(super) engine: Engine,
     pub(super) linker: Arc<Linker<Context>>,
+    compiler: Arc<Compiler>,
     _ticker: Arc<Ticker>,
 }
 
 impl PluginEngine {
-    /// Makes the engine. Compiled code is cached in `cache_dir`; none: nothing is cached.
+    /// Makes the engine. Compiled code is cached in `cache_dir`; none: nothing is cached. The observer is told of what takes long.
     ///
     /// # Errors
     /// When the cache folder cannot be used, or the machine is one wasmtime cannot compile for.
-    pub fn new(cache_dir: Option<&Path>) -> Result<Self, Fault> {
+    pub fn new(cache_dir: Option<&Path>, observer: impl CompileObserver) -> Result<Self, Fault> {
         let fault = |what: &str, cause: wasmtime::Error| {
             Fault::fatal(Code::PluginStart, format!("the plugin engine cannot be started: {what}: {cause:#}"))
         };
@@ -46,7 +55,19 @@ impl PluginEngine {
         let ticker = Ticker::start(engine.clone()).map_err(|cause| {
             Fault::fatal(Code::PluginStart, format!("the ticker thread cannot be started: {cause}"))
         })?;
-        Ok(Self { engine, linker: Arc::new(linker), _ticker: Arc::new(ticker) })
+        let compiler = Arc::new(Compiler::new(&engine, cache_dir, Box::new(observer)));
+        Ok(Self { engine, linker: Arc::new(linker), compiler, _ticker: Arc::new(ticker) })
+    }
+
+    /// Compiles a component, or takes what the cache has of it.
+    pub(super) fn compile(&self, plugin: &str, digest: &str, bytes: &[u8]) -> wasmtime::Result<Component> {
+        self.compiler.compile(&self.engine, plugin, digest, bytes)
+    }
+
+    /// Whether loading the file of a plugin takes seconds: it is big, and not compiled yet.
+    pub fn is_slow(&self, file: &Path) -> bool {
+        let big = std::fs::metadata(file).is_ok_and(|metadata| metadata.len() >= BIG as u64);
+        big && std::fs::read(file).is_ok_and(|bytes| !self.compiler.knows(&digest(&bytes)))
     }
 }
 

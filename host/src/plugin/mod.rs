@@ -4,7 +4,7 @@
 //! [`component`] one loaded version of a plugin (a *generation*), [`instance`] one warm instance of it with its limits,
 //! [`stage`] runs changes through an instance and finds the guilty one when a call fails, and [`registry`] knows which
 //! generation is the running one; [`watch`] tells it when files changed. A stage has a [`breaker`], and [`when`] says what it sees.
-//! [`grants`] is what a plugin may use besides the log and the metrics.
+//! [`compile`] keeps what takes seconds off everybody's way; [`grants`] is what a plugin may use besides the log and the metrics.
 //!
 //! [`swap`] is the way of a new file: [`samples`], then the [`shadow`] with what [`compare`] makes of it, then the [`probation`],
 //! judged by the [`tally`]. [`history`] and [`kept`] are what survives a restart, and [`view`] is what is shown of it all.
@@ -13,6 +13,7 @@ mod abi;
 mod breaker;
 pub mod chain;
 pub mod compare;
+pub mod compile;
 pub mod component;
 mod context;
 pub mod engine;

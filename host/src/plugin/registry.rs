@@ -213,46 +213,6 @@ impl PluginHost {
         Ok(())
     }
 
-    /// Loads what the stages of a pipeline name and is not loaded yet, and configures them; they run for the pipeline from now on.
-    ///
-    /// # Errors
-    /// Every plugin that cannot be used; then nothing is changed.
-    pub fn install(&self, pipeline: &Arc<str>, specs: Vec<StageSpec>) -> Result<Arc<StageChain>, Vec<Fault>> {
-        let inner = &self.inner;
-        let _steps = inner.steps.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut fresh: BTreeMap<Arc<str>, Found> = BTreeMap::new();
-        let mut faults = Vec::new();
-        for spec in &specs {
-            let running = inner.running(&spec.plugin);
-            let running = running.or_else(|| Some(Arc::clone(&fresh.get(&spec.plugin)?.generation)));
-            let generation = match running {
-                Some(generation) => Ok(generation),
-                None => inner.load_first(&spec.plugin).and_then(|found| {
-                    let generation = Arc::clone(&found.generation);
-                    inner.try_first_samples(&generation, &[spec])?;
-                    fresh.insert(Arc::clone(&spec.plugin), found);
-                    Ok(generation)
-                }),
-            };
-            faults.extend(generation.and_then(|generation| inner.try_out(spec, &generation)).err());
-        }
-        if !faults.is_empty() {
-            return Err(faults);
-        }
-        for found in fresh.values() {
-            inner.first_runs(found);
-        }
-        let specs: Vec<Arc<StageSpec>> = specs.into_iter().map(Arc::new).collect();
-        let mut state = inner.lock();
-        for (name, found) in fresh {
-            state.plugins.entry(name).or_insert_with(|| Live::first(found.generation));
-        }
-        let stages = specs.iter().filter_map(|spec| Some(state.plugins.get(&spec.plugin)?.stage(spec))).collect();
-        let chain = Arc::new(StageChain::new(specs, stages));
-        state.chains.insert(Arc::clone(pipeline), Arc::clone(&chain));
-        Ok(chain)
-    }
-
     /// A pipeline is gone.
     pub fn uninstall(&self, pipeline: &str) {
         self.inner.lock().chains.remove(pipeline);
@@ -453,6 +413,53 @@ pub(super) fn barred(plugin: &str, file: &Path, why: &str, what: &str) -> Fault 
 /// A handle on the plugins of a running host. Cloning gives another handle to the same host.
 #[derive(Clone)]
 pub struct PluginControl(pub(super) Arc<Inner>);
+
+impl PluginControl {
+    /// Loads what the stages of a pipeline name and is not loaded yet, and configures them; they run for the pipeline from now on.
+    ///
+    /// # Errors
+    /// Every plugin that cannot be used; then nothing is changed.
+    pub fn install(&self, pipeline: &Arc<str>, specs: Vec<StageSpec>) -> Result<Arc<StageChain>, Vec<Fault>> {
+        let inner = &self.0;
+        let _steps = inner.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut fresh: BTreeMap<Arc<str>, Found> = BTreeMap::new();
+        let mut faults = Vec::new();
+        for spec in &specs {
+            let running = inner.running(&spec.plugin);
+            let running = running.or_else(|| Some(Arc::clone(&fresh.get(&spec.plugin)?.generation)));
+            let generation = match running {
+                Some(generation) => Ok(generation),
+                None => inner.load_first(&spec.plugin).and_then(|found| {
+                    let generation = Arc::clone(&found.generation);
+                    inner.try_first_samples(&generation, &[spec])?;
+                    fresh.insert(Arc::clone(&spec.plugin), found);
+                    Ok(generation)
+                }),
+            };
+            faults.extend(generation.and_then(|generation| inner.try_out(spec, &generation)).err());
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        for found in fresh.values() {
+            inner.first_runs(found);
+        }
+        let specs: Vec<Arc<StageSpec>> = specs.into_iter().map(Arc::new).collect();
+        let mut state = inner.lock();
+        for (name, found) in fresh {
+            state.plugins.entry(name).or_insert_with(|| Live::first(found.generation));
+        }
+        let stages = specs.iter().filter_map(|spec| Some(state.plugins.get(&spec.plugin)?.stage(spec))).collect();
+        let chain = Arc::new(StageChain::new(specs, stages));
+        state.chains.insert(Arc::clone(pipeline), Arc::clone(&chain));
+        Ok(chain)
+    }
+
+    /// The engine, for lanes.
+    pub fn engine(&self) -> PluginEngine {
+        self.0.engine.clone()
+    }
+}
 
 impl std::fmt::Debug for PluginControl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

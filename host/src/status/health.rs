@@ -5,7 +5,7 @@ use std::fmt;
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use super::{Now, PipelineStatus, SinkState, State, Status, lock};
+use super::{Compiling, Now, PipelineStatus, SinkState, State, Status, lock};
 
 /// Why the host is not ready, or not healthy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -128,7 +128,16 @@ impl Status {
                 reasons.push(reason(
                     format!("plugin {plugin}"),
                     error.map(|error| error.code.as_str()),
-                    error.map_or_else(|| "not loaded yet".to_owned(), |error| error.reason.clone()),
+                    match (error, entry.and_then(|entry| entry.compiling)) {
+                        (Some(error), _) => error.reason.clone(),
+                        (None, Some(Compiling { since, bytes })) => {
+                            format!(
+                                "being compiled ({bytes} bytes), for {} s; that is done once",
+                                since.elapsed().as_secs()
+                            )
+                        }
+                        (None, None) => "not loaded yet".to_owned(),
+                    },
                 ));
             }
         }

@@ -49,6 +49,14 @@ struct Inner {
 struct PluginEntry {
     loaded: Option<LoadedPlugin>,
     error: Option<Problem>,
+    compiling: Option<Compiling>,
+}
+
+/// A plugin is being compiled.
+#[derive(Clone, Copy, Debug)]
+struct Compiling {
+    since: std::time::Instant,
+    bytes: usize,
 }
 
 /// A loaded generation of a plugin.
@@ -261,7 +269,13 @@ impl Status {
     pub fn plugin_loaded(&self, plugin: &str, loaded: LoadedPlugin) {
         let generation = i64::try_from(loaded.generation).unwrap_or(i64::MAX);
         self.0.metrics.plugin(plugin).generation.set(generation);
-        lock(&self.0.plugins).insert(plugin.to_owned(), PluginEntry { loaded: Some(loaded), error: None });
+        lock(&self.0.plugins).insert(plugin.to_owned(), PluginEntry { loaded: Some(loaded), ..PluginEntry::default() });
+    }
+
+    /// A component of so many bytes is being compiled; none: no longer.
+    pub fn plugin_compiling(&self, plugin: &str, bytes: Option<usize>) {
+        let compiling = bytes.map(|bytes| Compiling { since: std::time::Instant::now(), bytes });
+        lock(&self.0.plugins).entry(plugin.to_owned()).or_default().compiling = compiling;
     }
 
     /// The newest file of a plugin does not load, or is gone; what is loaded stays in use.

@@ -2,11 +2,13 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod breaker;
+mod grants;
 mod hostile;
 mod languages;
 mod projects;
 mod refused;
 mod rig;
 mod staged;
+mod startup;
 mod swap;
 mod transformer;

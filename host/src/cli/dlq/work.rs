@@ -4,7 +4,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use super::{ChoiceArgs, Place, exit, failed, show::warn};
 use crate::{
-    cli::{complain, print},
+    cli::{compiling::OnStderr, complain, print},
     config::{LogLevel, SinkConfig},
     dead_letter::{Letters, Select},
     error::{Code, Fault},
@@ -43,7 +43,7 @@ pub(super) async fn replay(place: Place, choice: ChoiceArgs, wishes: Wishes) -> 
     let cache = config.state.dir.join("compiled");
     // What the host would run: not a file that is barred.
     let memory = Memory { state: Some(&config.state.dir), writes: false };
-    let plugins = host::load_plugins(&own, Some(&cache), memory, &status).map_err(|faults| {
+    let plugins = host::load_plugins(&own, Some(&cache), memory, OnStderr::default(), &status).map_err(|faults| {
         faults.iter().for_each(complain);
         exit::CONFIGURATION
     })?;

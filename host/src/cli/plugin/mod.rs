@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use super::{complain, exit, live_plugins};
+use super::{compiling::OnStderr, complain, exit, live_plugins};
 use crate::{
     error::Fault,
     plugin::{PluginEngine, component::Role},
@@ -126,7 +126,9 @@ fn engine() -> Result<PluginEngine, u8> {
     let caches = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home).filter(|path| path.is_absolute());
     let cache = caches.map(|caches| caches.join("tidegate").join("compiled"));
     // Where it cannot be kept everything works all the same.
-    PluginEngine::new(cache.as_deref()).or_else(|_| PluginEngine::new(None)).map_err(|fault| failed(&fault))
+    PluginEngine::new(cache.as_deref(), OnStderr::default())
+        .or_else(|_| PluginEngine::new(None, OnStderr::default()))
+        .map_err(|fault| failed(&fault))
 }
 
 /// An error of what the person gave, or of what was built from it.
