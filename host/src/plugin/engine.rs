@@ -10,7 +10,7 @@ use wasmtime::{
 
 use super::{
     abi,
-    compile::{BIG, CompileObserver, Compiler},
+    compile::{BIG, CompileObserver, Compiler, Unobserved},
     component::digest,
     context::Context,
 };
@@ -34,6 +34,23 @@ impl PluginEngine {
     /// # Errors
     /// When the cache folder cannot be used, or the machine is one wasmtime cannot compile for.
     pub fn new(cache_dir: Option<&Path>, observer: impl CompileObserver) -> Result<Self, Fault> {
+        Self::with(cache_dir, observer, |config| config)
+    }
+
+    /// An engine whose plugins are never stopped, to measure what it costs that they can be.
+    ///
+    /// # Errors
+    /// As [`PluginEngine::new`].
+    #[doc(hidden)]
+    pub fn without_time_limits() -> Result<Self, Fault> {
+        Self::with(None, Unobserved, |config| config.epoch_interruption(false))
+    }
+
+    fn with(
+        cache_dir: Option<&Path>,
+        observer: impl CompileObserver,
+        change: impl FnOnce(&mut Config) -> &mut Config,
+    ) -> Result<Self, Fault> {
         let fault = |what: &str, cause: wasmtime::Error| {
             Fault::fatal(Code::PluginStart, format!("the plugin engine cannot be started: {what}: {cause:#}"))
         };
@@ -48,7 +65,7 @@ impl PluginEngine {
             })
             .transpose()
             .map_err(|cause| fault("the cache of compiled plugins", cause))?;
-        let engine = Engine::new(&engine_config(cache)).map_err(|cause| fault("this machine", cause))?;
+        let engine = Engine::new(change(&mut engine_config(cache))).map_err(|cause| fault("this machine", cause))?;
         let mut linker = Linker::new(&engine);
         super::context::link_wasi(&mut linker).map_err(|cause| fault("linking WASI", cause))?;
         abi::link(&mut linker).map_err(|cause| fault("linking the host's interfaces", cause))?;

@@ -30,7 +30,7 @@ mod shadow;
 pub mod stage;
 mod swap;
 mod tally;
-pub(crate) mod trial;
+pub mod trial;
 pub mod view;
 mod watch;
 pub mod when;

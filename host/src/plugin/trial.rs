@@ -20,14 +20,45 @@ use crate::{change::Change, error::Fault, telemetry::metrics::Metrics};
 pub(crate) type Tried = Result<Outcome, CallFailure>;
 
 /// A plugin with a configuration.
-pub(crate) struct Trial<'a> {
-    pub(crate) engine: &'a PluginEngine,
-    pub(crate) generation: &'a Generation,
-    pub(crate) config: serde_json::Value,
+pub struct Trial<'a> {
+    /// What it runs on.
+    pub engine: &'a PluginEngine,
+    /// The plugin.
+    pub generation: &'a Generation,
+    /// Its configuration.
+    pub config: serde_json::Value,
     /// Those a router may name.
-    pub(crate) sinks: Vec<String>,
+    pub sinks: Vec<String>,
     /// What it gets of what it asks for.
-    pub(crate) grants: Arc<Grants>,
+    pub grants: Arc<Grants>,
+}
+
+impl std::fmt::Debug for Trial<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trial").field("generation", &self.generation).finish_non_exhaustive()
+    }
+}
+
+/// An instance as a lane keeps it, to be measured.
+pub struct Warm {
+    instance: Instance,
+    sinks: Vec<String>,
+}
+
+impl std::fmt::Debug for Warm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Warm")
+    }
+}
+
+impl Warm {
+    /// Calls a role with changes as a lane does, and says how many results there are.
+    ///
+    /// # Errors
+    /// How the call failed; the instance is of no use then.
+    pub fn call(&mut self, role: Role, changes: &[&Change]) -> Result<usize, String> {
+        self.instance.call(role, changes, &self.sinks).map(|outcomes| outcomes.len()).map_err(|failure| failure.reason)
+    }
 }
 
 impl Trial<'_> {
@@ -44,6 +75,15 @@ impl Trial<'_> {
         };
         let generation = self.generation.given(&self.grants);
         Instance::configured(self.engine, &generation, identity, Limits::default(), &self.config.to_string())
+    }
+
+    /// An instance that is called again and again.
+    ///
+    /// # Errors
+    /// When the configuration does not fit, or the plugin cannot be started.
+    pub fn warm(&self) -> Result<Warm, Fault> {
+        self.generation.check_config(&self.config)?;
+        Ok(Warm { instance: self.instance()?, sinks: self.sinks.clone() })
     }
 
     /// Runs the changes through a role, in one call if all goes well, else one by one, each on an instance of its own behind one

@@ -107,7 +107,18 @@ async fn ask(rig: &Rig, host: &mut Host, questions: &[Value]) -> Vec<Value> {
     let before = rig.delivered().len();
     feed(host, questions);
     let delivered = rig.wait_delivered(host, before + questions.len()).await;
-    delivered.into_iter().skip(before).map(|line| line["doc"]["answer"].clone()).collect()
+    delivered.into_iter().skip(before).map(|line| plain(line["doc"]["answer"].clone())).collect()
+}
+
+/// Numbers as JSON has them: a file holds Canonical Extended JSON.
+fn plain(value: Value) -> Value {
+    match value {
+        Value::Object(members) => match ["$numberInt", "$numberLong"].iter().find_map(|kind| members.get(*kind)) {
+            Some(number) => json!(number.as_str().unwrap().parse::<i64>().unwrap()),
+            None => members.into_iter().map(|(name, value)| (name, plain(value))).collect(),
+        },
+        other => other,
+    }
 }
 
 async fn ask_one(rig: &Rig, host: &mut Host, question: Value) -> Value {

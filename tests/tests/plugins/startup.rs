@@ -55,6 +55,7 @@ async fn a_big_one_is_compiled_beside_what_does_not_need_it() {
     host.feed(changes(0..COUNT, |_| "good"));
     let delivered = rig.wait_delivered(&mut host, COUNT).await;
     assert_eq!(ids(&delivered), ids_without(0..COUNT, &[]));
+    host.wait_event("plugin_compiling").await;
     let parts = lacks(&mut host).await;
     let (_, reason) = parts.iter().find(|(part, _)| part == "plugin big").expect("the big one is still being compiled");
     assert!(reason.starts_with("being compiled (12") && reason.ends_with("that is done once"), "{reason}");
