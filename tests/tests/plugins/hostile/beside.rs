@@ -46,7 +46,7 @@ impl Beside {
             "admin: {{ listen: 127.0.0.1:0 }}
 log: {{ level: info, format: json }}
 state: {{ dir: state }}
-plugins: {{ dir: plugins, limits: {{ time: 50ms }}, swap: {{ probation: false }} }}
+plugins: {{ dir: plugins, limits: {{ time: 50ms }}, swap: {{ probation: off }} }}
 pipelines:
   p:
     source: stdin

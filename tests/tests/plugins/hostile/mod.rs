@@ -9,6 +9,7 @@ mod files;
 mod floods;
 mod lifecycle;
 mod loops;
+mod rate;
 mod results;
 mod traps;
 mod worn;
