@@ -34,6 +34,8 @@ pub struct Boundary {
     engine: PluginEngine,
     generation: Generation,
     limits: Limits,
+    /// For all instances: to make them takes longer than a call.
+    metrics: Metrics,
     instance: Option<Instance>,
 }
 
@@ -45,7 +47,7 @@ impl Boundary {
     pub fn new(component: &[u8], limits: Limits) -> Result<Self, Fault> {
         let engine = PluginEngine::new(None)?;
         let generation = Generation::load(&engine, "guest", 1, component)?;
-        Ok(Self { engine, generation, limits, instance: None })
+        Ok(Self { engine, generation, limits, metrics: Metrics::new(), instance: None })
     }
 
     /// Calls a role, with a new instance after each failure, as a stage does.
@@ -57,7 +59,7 @@ impl Boundary {
             Some(instance) => instance,
             None => {
                 let plugin: Arc<str> = Arc::clone(&self.generation.plugin);
-                let metrics = Metrics::new().plugin(&plugin);
+                let metrics = self.metrics.plugin(&plugin);
                 let identity = Identity { pipeline: "fuzz".into(), plugin, generation: 1, metrics };
                 Instance::configured(&self.engine, &self.generation, identity, self.limits, "{}")?
             }

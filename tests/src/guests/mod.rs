@@ -335,6 +335,7 @@ impl Guest {
         let prelude = include_str!("prelude.wat")
             .replace("{realloc_from}", &REALLOC_FROM.to_string())
             .replace("{realloc_deed}", &self.in_realloc.map(Deed::anywhere).unwrap_or_default())
+            .replace("{pages}", &(data.end() / 0x1_0000 + 1).to_string())
             .replace("{base}", &data.end().to_string())
             .replace("{version_at}", &version.at.to_string())
             .replace("{version_length}", &version.length.to_string())

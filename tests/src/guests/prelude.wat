@@ -1,5 +1,5 @@
   ;; What every guest has: memory, an allocator whose memory is given back after each call, and a search for bytes.
-  (memory (export "memory") 1)
+  (memory (export "memory") {pages})
   (global $base i32 (i32.const {base}))
   (global $top (mut i32) (i32.const {base}))
   ;; Calls of roles of this instance so far.

@@ -35,7 +35,7 @@ hostile! {
     a_result_nobody_knows: stamper(NO_CASE) => "trap", "it failed: ", "discriminant";
     a_decision_nobody_knows: router(NO_CASE) => "trap", "it failed: ", "discriminant";
     an_operation_nobody_knows: stamper(Deed::Store(At::Output, 0, 9)) => "trap", "it failed: ", "discriminant";
-    a_namespace_that_is_not_in_the_list: stamper(Deed::Store(At::Output, 4, 9)) => "result", "an output has namespace 9 of a list of 1";
+    a_namespace_that_is_not_in_the_list: stamper(Deed::Store(At::Output, 4, 999)) => "result", "an output has namespace 999 of a list of ";
     a_document_outside_of_the_arena: stamper(Deed::Store(At::Output, 16, 0x7fff_0000)) => "result", "the document of an output is said to lie at 2147418112";
     a_document_that_goes_round: stamper(Deed::Store(At::Output, 16, u32::MAX)) => "result", "the document of an output is said to lie at 4294967295";
     headers_that_are_not_in_the_list: stamper(Deed::Store(At::Output, 24, 500)) => "result", "the headers of an output are said to be entries 500 to 501 of a list of 10";

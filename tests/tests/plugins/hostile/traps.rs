@@ -9,7 +9,7 @@ fn validator(deed: Deed) -> Guest {
 }
 
 hostile! {
-    unreachable: validator(Deed::Trap) => "trap", "it trapped: `unreachable` instruction executed";
+    unreachable: validator(Deed::Trap) => "trap", "`unreachable` instruction executed";
     division_by_zero: validator(Deed::DivideByZero) => "trap", "it trapped: integer divide by zero";
     division_that_overflows: validator(Deed::DivideOverflow) => "trap", "it trapped: integer overflow";
     conversion_of_no_number: validator(Deed::ConvertNan) => "trap", "it trapped: invalid conversion to integer";
@@ -22,7 +22,7 @@ hostile! {
     call_of_another_type: validator(Deed::CallWrongType) => "trap", "it trapped: indirect call type mismatch";
     recursion: validator(Deed::Recurse) => "trap", "it trapped: call stack exhausted";
     recursion_of_a_router: Guest::new(Role::Router).when_marked(Deed::Recurse) => "trap", "it trapped: call stack exhausted";
-    after_its_result: Guest::new(Role::Router).in_post_return(Deed::Trap) => "trap", "it trapped: `unreachable` instruction executed";
+    after_its_result: Guest::new(Role::Router).in_post_return(Deed::Trap) => "trap", "`unreachable` instruction executed";
     exit: validator(Deed::Exit) => "trap", "it ended itself, as a program does, with exit code 1";
     text_outside_of_memory: validator(Deed::LogOutside) => "trap", "it failed: ";
 }

@@ -14,6 +14,8 @@ use crate::{
 struct Scale {
     bytes: usize,
     most: usize,
+    /// Bytes of the arena that spans lie in.
+    arena: usize,
 }
 
 impl Scale {
@@ -22,8 +24,11 @@ impl Scale {
         if self.bytes > self.most { Err(CallError::Weight) } else { Ok(()) }
     }
 
+    /// A span that does not fit is told later, of the change it belongs to.
     fn spans(&mut self, spans: &[types::Span]) -> Result<(), CallError> {
-        spans.iter().try_for_each(|span| self.add(span.length as usize))
+        let inside = |span: &&types::Span| (span.offset as usize).saturating_add(span.length as usize) <= self.arena;
+        let bytes = spans.iter().filter(inside).map(|span| span.length as usize).sum();
+        self.add(bytes)
     }
 
     /// A range that does not fit is told later, of the change it belongs to.
@@ -37,7 +42,7 @@ impl Scale {
 }
 
 pub(super) fn verdicts(verdicts: &[wv::Verdict], most: usize) -> Result<(), CallError> {
-    let mut scale = Scale { bytes: 0, most };
+    let mut scale = Scale { bytes: 0, most, arena: 0 };
     for verdict in verdicts {
         if let wv::Verdict::Reject(violations) = verdict {
             for violation in violations {
@@ -49,7 +54,7 @@ pub(super) fn verdicts(verdicts: &[wv::Verdict], most: usize) -> Result<(), Call
 }
 
 pub(super) fn migrations(batch: &wm::MigratedBatch, most: usize) -> Result<(), CallError> {
-    let mut scale = Scale { bytes: 0, most };
+    let mut scale = Scale { bytes: 0, most, arena: batch.arena.len() };
     batch.outcomes.iter().try_for_each(|outcome| match outcome {
         wm::Outcome::Unchanged(version) => scale.spans(&[*version]),
         wm::Outcome::Migrated(it) => scale.spans(&[it.document, it.from_version, it.to_version]),
@@ -59,7 +64,7 @@ pub(super) fn migrations(batch: &wm::MigratedBatch, most: usize) -> Result<(), C
 
 /// `changes` are those the results belong to.
 pub(super) fn outputs(batch: &wt::TransformedBatch, changes: &[&Change], most: usize) -> Result<(), CallError> {
-    let mut scale = Scale { bytes: 0, most };
+    let mut scale = Scale { bytes: 0, most, arena: batch.arena.len() };
     for namespace in &batch.namespaces {
         scale.add(size_of::<types::Namespace>() + namespace.database.len() + namespace.collection.len())?;
     }
@@ -84,7 +89,7 @@ pub(super) fn outputs(batch: &wt::TransformedBatch, changes: &[&Change], most: u
 }
 
 pub(super) fn destinations(batch: &wr::RoutedBatch, most: usize) -> Result<(), CallError> {
-    let mut scale = Scale { bytes: 0, most };
+    let mut scale = Scale { bytes: 0, most, arena: batch.arena.len() };
     for decision in &batch.decisions {
         let range = match decision {
             wr::Decision::Deliver(range) => *range,
@@ -100,4 +105,23 @@ pub(super) fn destinations(batch: &wr::RoutedBatch, most: usize) -> Result<(), C
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{migrations, types, wm};
+
+    fn migrated(offset: u32, length: u32) -> wm::Outcome {
+        let none = types::Span { offset: 0, length: 0 };
+        let document = types::Span { offset, length };
+        wm::Outcome::Migrated(wm::Migration { document, from_version: none, to_version: none })
+    }
+
+    #[test]
+    fn what_is_referred_to_again_counts_again_and_what_is_not_there_does_not() {
+        let batch = |outcomes| wm::MigratedBatch { arena: vec![0; 1000], outcomes };
+        assert!(migrations(&batch(vec![migrated(0, 1000)]), 1000).is_ok());
+        assert!(migrations(&batch(vec![migrated(0, 1000), migrated(999, 1)]), 1000).is_err());
+        assert!(migrations(&batch(vec![migrated(1, 1000), migrated(u32::MAX, u32::MAX)]), 1000).is_ok());
+    }
 }
