@@ -31,6 +31,10 @@ bench *ARGS: plugins _programs
 chaos *ARGS: plugins _programs
     @{{ target }}/release/tidegate-chaos "$@"
 
+# Fuzzes the plugin boundary, the configuration and the decoders, SECONDS each (600); TARGETS: plugin, bson, lines, config, all of them
+fuzz SECONDS="600" *TARGETS:
+    @scripts/fuzz.sh "$@"
+
 # Formats all Rust code
 fmt *ARGS:
     @cargo fmt --all "$@"

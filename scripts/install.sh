@@ -127,6 +127,19 @@ need_cargo_deny() {
     die "cannot install cargo-deny" "install it with your package manager, then run ./dev again"
 }
 
+# The instruments of a fuzzer are flags that only a nightly compiler takes.
+need_fuzz() {
+  has rustup || die "rustup is missing (fuzzing takes a nightly compiler)" "install it (see \"Install Rust\" on the Rust language's site), then run ./dev again"
+  if ! rustup toolchain list 2>/dev/null | grep -q '^nightly'; then
+    say "installing a nightly Rust compiler (builds fuzz targets; nothing else uses it)"
+    rustup toolchain install nightly --profile minimal </dev/null >&2 9>&- ||
+      die "cannot install a nightly Rust compiler" "install it with: rustup toolchain install nightly"
+  fi
+  has cargo-fuzz && return 0
+  say "installing cargo-fuzz (builds and runs fuzz targets)"
+  cargo_tool cargo-fuzz || die "cannot install cargo-fuzz" "install it with: cargo install cargo-fuzz"
+}
+
 need_redis() {
   TIDEGATE_REDIS_SERVER=${TIDEGATE_REDIS_SERVER:-$(command -v redis-server || true)}
   if [ -z "$TIDEGATE_REDIS_SERVER" ]; then

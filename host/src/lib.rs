@@ -15,6 +15,8 @@ pub mod error;
 mod fault_table;
 mod files;
 pub mod format;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod host;
 mod mongodb;
 #[cfg_attr(not(test), allow(dead_code, reason = "what the tables say in words is for the documentation"))]

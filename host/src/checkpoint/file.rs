@@ -59,20 +59,7 @@ impl FileRecord {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(bad(cause.to_string())),
         };
-        let no_checkpoint = |cause: serde_json::Error| bad(format!("it is no checkpoint: {cause}"));
-        let head: Head = serde_json::from_str(&text).map_err(no_checkpoint)?;
-        let (about, fence, positions) = match head.version {
-            1 => {
-                let Content1 { about, position } = serde_json::from_str(&text).map_err(no_checkpoint)?;
-                (about, 0, position.into())
-            }
-            VERSION => {
-                let Content { about, fence, positions } = serde_json::from_str(&text).map_err(no_checkpoint)?;
-                (about, fence, positions)
-            }
-            newer => return Err(bad(format!("its form is {newer}, this program reads up to {VERSION}"))),
-        };
-        Ok(Some(Found { fence, about: Some(about), positions, held: None }))
+        decode(&text).map(Some).map_err(bad)
     }
 
     pub(super) fn write(&self, about: About, fence: u64, positions: Positions) -> Result<(), Fault> {
@@ -112,6 +99,27 @@ impl FileRecord {
             None => Ok(()),
         }
     }
+}
+
+/// What the text of a record says.
+///
+/// # Errors
+/// In words: it is none, or of a newer form.
+pub(crate) fn decode(text: &str) -> Result<Found, String> {
+    let no_checkpoint = |cause: serde_json::Error| format!("it is no checkpoint: {cause}");
+    let head: Head = serde_json::from_str(text).map_err(no_checkpoint)?;
+    let (about, fence, positions) = match head.version {
+        1 => {
+            let Content1 { about, position } = serde_json::from_str(text).map_err(no_checkpoint)?;
+            (about, 0, position.into())
+        }
+        VERSION => {
+            let Content { about, fence, positions } = serde_json::from_str(text).map_err(no_checkpoint)?;
+            (about, fence, positions)
+        }
+        newer => return Err(format!("its form is {newer}, this program reads up to {VERSION}")),
+    };
+    Ok(Found { fence, about: Some(about), positions, held: None })
 }
 
 #[cfg(test)]

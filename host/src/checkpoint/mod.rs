@@ -4,7 +4,7 @@
 //! the host that runs it. The same record lives in a file of the state directory, in MongoDB, in Redis, or in each sink beside the
 //! data (`checkpoint: sink`), where [`crate::sink`] writes it together with the changes.
 
-mod file;
+pub(crate) mod file;
 pub(crate) mod mongodb;
 mod record;
 pub(crate) mod redis;

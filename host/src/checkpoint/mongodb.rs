@@ -139,30 +139,8 @@ impl MongoRecord {
         found.map(|document| self.found(connector, document)).transpose()
     }
 
-    fn found(&self, connector: &MongoConnector, mut document: Document) -> Result<Found, Fault> {
-        let broken = |why: &str| unusable(&self.place(connector), &self.pipeline, why);
-        let mut found = Found { fence: document.get_i64("fence").unwrap_or(0).cast_unsigned(), ..Found::default() };
-        if let Some(about) = document.remove("about") {
-            let about: About = bson::deserialize_from_bson(about).map_err(|cause| broken(&cause.to_string()))?;
-            found.about = Some(about);
-        }
-        if let Some(Bson::Document(positions)) = document.remove("positions") {
-            for (name, position) in positions {
-                let partition = name.replace("%24", "$").replace("%2E", ".").replace("%25", "%");
-                let position = position.as_str().and_then(Position::from_hex);
-                let position = position.ok_or_else(|| broken(&format!("its position `{name}` is none")))?;
-                found.positions.set(&partition, position);
-            }
-        }
-        if let Some(holder) = document.remove("holder").filter(|holder| *holder != Bson::Null) {
-            let holder: Holder = bson::deserialize_from_bson(holder).map_err(|cause| broken(&cause.to_string()))?;
-            // By the clock of this machine: a hint for people, never what decides.
-            let left = document
-                .get_datetime("expires")
-                .map_or(0, |at| at.timestamp_millis() - bson::DateTime::now().timestamp_millis());
-            found.held = Some((holder, Duration::from_millis(u64::try_from(left).unwrap_or(0))));
-        }
-        Ok(found)
+    fn found(&self, connector: &MongoConnector, document: Document) -> Result<Found, Fault> {
+        decode(document).map_err(|why| unusable(&self.place(connector), &self.pipeline, &why))
     }
 
     /// Says that we are still there.
@@ -223,6 +201,35 @@ impl MongoRecord {
         let collection = self.collection(&client);
         connector.answer(collection.delete_one(doc! { "_id": &self.id }).into_future()).await.map(drop)
     }
+}
+
+/// What a stored document says.
+///
+/// # Errors
+/// In words: a field is not what this program writes there.
+pub(crate) fn decode(mut document: Document) -> Result<Found, String> {
+    let mut found = Found { fence: document.get_i64("fence").unwrap_or(0).cast_unsigned(), ..Found::default() };
+    if let Some(about) = document.remove("about") {
+        let about: About = bson::deserialize_from_bson(about).map_err(|cause| cause.to_string())?;
+        found.about = Some(about);
+    }
+    if let Some(Bson::Document(positions)) = document.remove("positions") {
+        for (name, position) in positions {
+            let partition = name.replace("%24", "$").replace("%2E", ".").replace("%25", "%");
+            let position = position.as_str().and_then(Position::from_hex);
+            let position = position.ok_or_else(|| format!("its position `{name}` is none"))?;
+            found.positions.set(&partition, position);
+        }
+    }
+    if let Some(holder) = document.remove("holder").filter(|holder| *holder != Bson::Null) {
+        let holder: Holder = bson::deserialize_from_bson(holder).map_err(|cause| cause.to_string())?;
+        // By the clock of this machine: a hint for people, never what decides.
+        let left = document
+            .get_datetime("expires")
+            .map_or(0, |at| at.timestamp_millis() - bson::DateTime::now().timestamp_millis());
+        found.held = Some((holder, Duration::from_millis(u64::try_from(left).unwrap_or(0))));
+    }
+    Ok(found)
 }
 
 pub(crate) fn number(number: u64) -> i64 {

@@ -125,33 +125,7 @@ impl RedisRecord {
     }
 
     fn found(&self, connector: &Connector, reply: Vec<String>) -> Result<Found, Fault> {
-        let mut fields = reply.into_iter();
-        let mut found = Found::default();
-        let mut others = HashMap::new();
-        while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
-            match name.strip_prefix(POSITION) {
-                Some(partition) => {
-                    let position = Position::from_hex(&value)
-                        .ok_or_else(|| self.broken(connector, &format!("its field `{name}` is no position")))?;
-                    found.positions.set(partition, position);
-                }
-                None => {
-                    others.insert(name, value);
-                }
-            }
-        }
-        let broken = |cause: serde_json::Error| self.broken(connector, &cause.to_string());
-        if let Some(about) = others.get("about") {
-            found.about = Some(serde_json::from_str::<About>(about).map_err(broken)?);
-        }
-        if let Some(holder) = others.get("holder") {
-            found.held = Some((serde_json::from_str(holder).map_err(broken)?, Duration::ZERO));
-        }
-        found.fence = match others.get("fence") {
-            Some(fence) => fence.parse().map_err(|_| self.broken(connector, "its `fence` is no number"))?,
-            None => 0,
-        };
-        Ok(found)
+        decode(reply).map_err(|why| self.broken(connector, &why))
     }
 
     fn broken(&self, connector: &Connector, why: &str) -> Fault {
@@ -204,6 +178,40 @@ impl RedisRecord {
         let removed = redis::cmd("DEL").arg(&self.key).query_async::<Value>(&mut connection).await;
         removed.map(drop).map_err(|error| connector.lost(&error))
     }
+}
+
+/// What the names and values of a hash say.
+///
+/// # Errors
+/// In words: a field is not what this program writes there.
+pub(crate) fn decode(fields: Vec<String>) -> Result<Found, String> {
+    let mut fields = fields.into_iter();
+    let mut found = Found::default();
+    let mut others = HashMap::new();
+    while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
+        match name.strip_prefix(POSITION) {
+            Some(partition) => {
+                let position =
+                    Position::from_hex(&value).ok_or_else(|| format!("its field `{name}` is no position"))?;
+                found.positions.set(partition, position);
+            }
+            None => {
+                others.insert(name, value);
+            }
+        }
+    }
+    let broken = |cause: serde_json::Error| cause.to_string();
+    if let Some(about) = others.get("about") {
+        found.about = Some(serde_json::from_str::<About>(about).map_err(broken)?);
+    }
+    if let Some(holder) = others.get("holder") {
+        found.held = Some((serde_json::from_str(holder).map_err(broken)?, Duration::ZERO));
+    }
+    found.fence = match others.get("fence") {
+        Some(fence) => fence.parse().map_err(|_| "its `fence` is no number".to_owned())?,
+        None => 0,
+    };
+    Ok(found)
 }
 
 pub(crate) fn millis(span: Duration) -> u64 {

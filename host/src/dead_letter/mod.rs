@@ -14,7 +14,7 @@
 mod file;
 pub mod letters;
 mod marks;
-mod mongodb;
+pub(crate) mod mongodb;
 mod read;
 mod redis;
 #[cfg(test)]

@@ -23,11 +23,35 @@ use super::{
 /// # Errors
 /// In words, with the place in the document: it is no JSON object, or no Extended JSON.
 pub fn read_document(text: &[u8], original: Option<&[u8]>) -> Result<Vec<u8>, String> {
+    if text.len() > FEW && values(text) > MOST_VALUES {
+        return Err(format!("it holds more than {MOST_VALUES} values"));
+    }
     let value = serde_json::from_slice(text).map_err(|cause| format!("it is no JSON: {cause}"))?;
     let Value::Object(members) = value else { return Err("it is no JSON object".to_owned()) };
     let mut writer = Writer { out: Vec::with_capacity(text.len()), path: Vec::new() };
     writer.document(&members, original)?;
     Ok(writer.out)
+}
+
+/// Most values of one document. A value takes the host a hundred bytes and more while it is read, and a plugin two bytes to write; the
+/// biggest document of MongoDB, 16 MiB, has fewer.
+const MOST_VALUES: usize = 2 << 20;
+/// A text that is no longer has no more of them.
+const FEW: usize = MOST_VALUES;
+
+/// How many values a JSON text holds at most: each but the first comes behind one of these, outside of a string.
+fn values(text: &[u8]) -> usize {
+    let (mut values, mut inside, mut escaped) = (1, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if inside => escaped = true,
+            b'"' => inside = !inside,
+            b',' | b'[' | b'{' if !inside => values += 1,
+            _ => {}
+        }
+    }
+    values
 }
 
 struct Writer<'a> {

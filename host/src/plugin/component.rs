@@ -1,6 +1,6 @@
 //! One loaded version of a plugin.
 
-use std::{path::Path, sync::Arc, time::SystemTime};
+use std::{io::Read as _, path::Path, sync::Arc, time::SystemTime};
 
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::{InstancePre, types::ComponentItem};
@@ -13,6 +13,7 @@ use super::{
     grants::{Grant, Grants},
     instance::Instance,
     limits::Limits,
+    survey::{self, MOST_BYTES},
     tally::Tally,
 };
 use crate::{
@@ -65,14 +66,35 @@ pub(super) fn digest(bytes: &[u8]) -> String {
     })
 }
 
-/// Reads a plugin file.
+/// Reads a plugin file, unless it is bigger than any plugin: then nothing of it is read.
 ///
 /// # Errors
-/// When it cannot be read.
+/// When it cannot be read, or is too big.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Fault> {
-    std::fs::read(path).map_err(|cause| {
+    let fault = |cause: String| {
         Fault::fatal(Code::PluginUnreadable, format!("plugin file {} cannot be read: {cause}", path.display()))
-    })
+    };
+    let too_big = |bytes: u64| {
+        fault(format!(
+            "it has {bytes} bytes, more than the {MOST_BYTES} a plugin may have; build it without debug information (`wasm-tools strip`)"
+        ))
+    };
+    // Looked at before it is opened: to open a pipe waits for somebody to write into it.
+    let metadata = std::fs::metadata(path).map_err(|cause| fault(cause.to_string()))?;
+    if !metadata.is_file() {
+        return Err(fault("it is no file".to_owned()));
+    }
+    if metadata.len() > MOST_BYTES {
+        return Err(too_big(metadata.len()));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
+    let file = std::fs::File::open(path).map_err(|cause| fault(cause.to_string()))?;
+    // It may have grown since.
+    file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(|cause| fault(cause.to_string()))?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(too_big(bytes.len() as u64));
+    }
+    Ok(bytes)
 }
 
 impl Generation {
@@ -95,6 +117,12 @@ impl Generation {
                 format!("plugin `{plugin}` cannot be loaded: {}", what_it_is(bytes)),
             ));
         }
+        survey::check(bytes).map_err(|cause| {
+            Fault::fatal(
+                Code::PluginUnreadable,
+                format!("plugin `{plugin}` cannot be loaded: {cause}; it would take too long to compile"),
+            )
+        })?;
         let component = engine.compile(plugin, &digest, bytes).map_err(|cause| {
             Fault::fatal(
                 Code::PluginUnreadable,
@@ -139,6 +167,7 @@ impl Generation {
             tally: Tally::default(),
         };
         generation.manifest = generation.ask_manifest(engine)?;
+        check_manifest(&generation.manifest).map_err(contract)?;
         Ok(generation)
     }
 
@@ -241,6 +270,23 @@ fn check_imports(plugin: &str, imports: &[String], grants: &Grants) -> Result<()
     let refused: Vec<&str> = refused.into_iter().map(String::as_str).collect();
     let message = format!("plugin `{plugin}` imports what it is not granted: {}; {out}", refused.join(", "));
     Err(Fault::fatal(Code::PluginImport, message))
+}
+
+/// The manifest is kept, shown, and named in every dead letter.
+fn check_manifest(manifest: &Manifest) -> Result<(), String> {
+    let Manifest { name, version, description, config_schema, .. } = manifest;
+    let parts = [
+        ("name", name.len(), 256),
+        ("version", version.len(), 256),
+        ("description", description.len(), 4 << 10),
+        ("config-schema", config_schema.as_ref().map_or(0, String::len), 1 << 20),
+    ];
+    match parts.into_iter().find(|(_, length, most)| length > most) {
+        Some((part, length, most)) => {
+            Err(format!("`{part}` of its manifest has {length} bytes, more than the {most} it may"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Interfaces that are linked for every component.

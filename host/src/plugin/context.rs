@@ -60,9 +60,7 @@ impl Context {
     pub(super) fn new(identity: Identity, limits: &Limits, grants: &Arc<Grants>) -> Self {
         let voice = Arc::new(Voice::new(identity, limits.log_lines));
         let mut wasi = WasiCtx::builder();
-        wasi.stdout(LogStream(Arc::clone(&voice), Vec::new()))
-            .stderr(LogStream(Arc::clone(&voice), Vec::new()))
-            .max_random_size(MAX_RANDOM);
+        wasi.stdout(LogStream::new(&voice)).stderr(LogStream::new(&voice)).max_random_size(MAX_RANDOM);
         if !grants.real_clock() {
             let clock = StillClock(Duration::from_millis(u64::try_from(grants.now()).unwrap_or(0)));
             wasi.wall_clock(clock).monotonic_clock(clock);
@@ -74,9 +72,11 @@ impl Context {
         for (name, value) in grants.environment() {
             wasi.env(name, value);
         }
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MOST_RESOURCES);
         Self {
             wasi: wasi.build(),
-            table: ResourceTable::new(),
+            table,
             guard: Guard { memory: limits.memory, held: 0, refused: false },
             stopwatch: Stopwatch::start(limits.budget(1)),
             voice,
@@ -90,9 +90,15 @@ impl Context {
 /// Most random bytes that are given at once.
 pub(super) const MAX_RANDOM: u64 = 1 << 20;
 
+/// Things of WASI that an instance holds at once: streams, and what waits for time. They lie in the host's memory.
+const MOST_RESOURCES: usize = 1000;
+
 const SEED: u64 = 0x7464_6761_7465_3031;
 
-/// Bounds what an instance holds. Memory is counted over all memories of the component.
+/// Bytes of an element of a table in the host.
+const ELEMENT: usize = size_of::<usize>();
+
+/// Bounds what an instance holds. Memory is counted over all memories and all tables of the component.
 pub(super) struct Guard {
     memory: usize,
     held: usize,
@@ -109,28 +115,29 @@ impl Guard {
     pub(super) fn held(&self) -> usize {
         self.held
     }
+
+    /// Whether so many bytes more are granted; not where the component itself says that it wants no more.
+    fn grow(&mut self, more: usize, over_its_own: bool) -> bool {
+        let total = self.held.saturating_add(more);
+        if total > self.memory {
+            self.refused = true;
+            return false;
+        }
+        if !over_its_own {
+            self.held = total;
+        }
+        !over_its_own
+    }
 }
 
 impl ResourceLimiter for Guard {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let total = self.held.saturating_add(desired.saturating_sub(current));
-        if total > self.memory {
-            self.refused = true;
-            return Ok(false);
-        }
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            return Ok(false);
-        }
-        self.held = total;
-        Ok(true)
+        Ok(self.grow(desired.saturating_sub(current), maximum.is_some_and(|maximum| desired > maximum)))
     }
 
-    fn table_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        if desired > 1_000_000 {
-            self.refused = true;
-            return Ok(false);
-        }
-        Ok(maximum.is_none_or(|maximum| desired <= maximum))
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let more = desired.saturating_sub(current).saturating_mul(ELEMENT);
+        Ok(self.grow(more, maximum.is_some_and(|maximum| desired > maximum)))
     }
 
     fn instances(&self) -> usize {
@@ -193,19 +200,35 @@ impl Voice {
     }
 }
 
-/// Standard output and error of a plugin, line by line into the log.
+/// Standard output or error of a plugin, line by line into the log. However often it is opened, the line that is not ended yet is
+/// one.
 #[derive(Clone)]
-struct LogStream(Arc<Voice>, Vec<u8>);
+struct LogStream {
+    voice: Arc<Voice>,
+    line: Arc<std::sync::Mutex<Vec<u8>>>,
+}
 
 impl LogStream {
-    fn take_lines(&mut self, all: bool) {
-        while let Some(end) = self.1.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.1.drain(..=end).collect();
-            self.0.say(tracing::Level::INFO, String::from_utf8_lossy(&line).trim_end());
+    fn new(voice: &Arc<Voice>) -> Self {
+        Self { voice: Arc::clone(voice), line: Arc::default() }
+    }
+
+    /// Says what is whole: up to the last line end, or `all`. A line that grows too long is said in parts.
+    fn take(&self, bytes: &[u8], all: bool) {
+        let Ok(mut line) = self.line.lock() else { return };
+        let say = |line: &[u8]| self.voice.say(tracing::Level::INFO, String::from_utf8_lossy(line).trim_end());
+        let mut rest = bytes;
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let (head, tail) = rest.split_at(end);
+            line.extend_from_slice(head);
+            say(&line);
+            line.clear();
+            rest = tail.get(1..).unwrap_or_default();
         }
-        if (all && !self.1.is_empty()) || self.1.len() > LONGEST_LINE {
-            self.0.say(tracing::Level::INFO, &String::from_utf8_lossy(&self.1));
-            self.1.clear();
+        line.extend_from_slice(rest);
+        if (all && !line.is_empty()) || line.len() > LONGEST_LINE {
+            say(&line);
+            line.clear();
         }
     }
 }
@@ -233,13 +256,12 @@ impl Pollable for LogStream {
 
 impl OutputStream for LogStream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.1.extend_from_slice(&bytes);
-        self.take_lines(false);
+        self.take(&bytes, false);
         Ok(())
     }
 
     fn flush(&mut self) -> StreamResult<()> {
-        self.take_lines(true);
+        self.take(&[], true);
         Ok(())
     }
 

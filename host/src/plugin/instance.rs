@@ -3,10 +3,11 @@
 use std::{sync::Arc, time::Instant};
 
 use wasmtime::{Store, Trap};
+use wasmtime_wasi::I32Exit;
 
 use super::{
     Generation, PluginEngine,
-    abi::{Call, CallError, Outcome, Roles, call},
+    abi::{Call, CallError, Outcome, Roles, call, texts::cut},
     component::{Manifest, Role, call_configure, call_manifest},
     context::{Context, Identity},
     limits::{Limits, Stopwatch},
@@ -89,7 +90,7 @@ impl Instance {
             Ok(Ok(())) => Ok(instance),
             Ok(Err(reason)) => Err(Fault::fatal(
                 Code::PluginConfiguration,
-                format!("plugin `{}` refuses its configuration: {reason}", instance.plugin),
+                format!("plugin `{}` refuses its configuration: {}", instance.plugin, cut(reason)),
             )),
             Err(cause) => {
                 let failure = failure_of(&mut instance.store, cause, &limits);
@@ -137,6 +138,13 @@ impl Instance {
                 kind: FailureKind::Result,
                 reason: format!("it wants JSON, and a document cannot be written as that: {cause}"),
             },
+            CallError::Weight => CallFailure {
+                kind: FailureKind::Output,
+                reason: format!(
+                    "what it returned comes to more than the {} bytes it may, counted as often as it is referred to",
+                    self.limits.output
+                ),
+            },
             CallError::Output(bytes) => CallFailure {
                 kind: FailureKind::Output,
                 reason: format!("it returned {bytes} bytes, more than the {} it may", self.limits.output),
@@ -162,6 +170,10 @@ fn failure_of(store: &mut Store<Context>, cause: wasmtime::Error, limits: &Limit
             reason: format!("it asked for more memory than the {} bytes it may have ({})", limits.memory, root(&cause)),
         };
     }
+    if let Some(exit) = cause.downcast_ref::<I32Exit>() {
+        let reason = format!("it ended itself, as a program does, with exit code {}", exit.0);
+        return CallFailure { kind: FailureKind::Trap, reason };
+    }
     let text = root(&cause);
     if let Some(trap) = cause.downcast_ref::<Trap>() {
         let text = trap.to_string();
@@ -180,7 +192,7 @@ fn failure_of(store: &mut Store<Context>, cause: wasmtime::Error, limits: &Limit
 }
 
 fn root(cause: &wasmtime::Error) -> String {
-    cause.root_cause().to_string()
+    cut(cause.root_cause().to_string())
 }
 
 /// Times a call for the metrics.

@@ -37,7 +37,7 @@ const TOLD: usize = 3;
 const MOST_BYTES: u64 = 64 << 20;
 
 /// One sample.
-struct Sample {
+pub(super) struct Sample {
     /// Line in the file, from 1.
     line: usize,
     role: Role,
@@ -111,14 +111,18 @@ fn read(generation: &Generation, file: &Path) -> Result<Vec<Sample>, Fault> {
     lines
         .filter(|(_, line)| !line.trim_ascii().is_empty())
         .map(|(at, line)| {
-            sample(generation, at + 1, line).map_err(|cause| fault(file, &format!("line {}: {cause}", at + 1)))
+            sample(&generation.roles, at + 1, line).map_err(|cause| fault(file, &format!("line {}: {cause}", at + 1)))
         })
         .collect()
 }
 
-fn sample(generation: &Generation, line: usize, text: &[u8]) -> Result<Sample, String> {
+/// Reads the line of a file for a plugin of these roles.
+///
+/// # Errors
+/// In words, what is wrong with it.
+pub(super) fn sample(roles: &[Role], line: usize, text: &[u8]) -> Result<Sample, String> {
     let written: Written = serde_json::from_slice(text).map_err(|cause| cause.to_string())?;
-    let role = match (&written.role, generation.roles.as_slice()) {
+    let role = match (&written.role, roles) {
         (None, [only]) => *only,
         (None, _) => return Err("the plugin has several roles: say which with `role`".to_owned()),
         (Some(name), roles) => {

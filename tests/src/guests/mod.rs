@@ -8,6 +8,7 @@
 //! What a role returns has its arena at address 0 of the guest's memory, up to the end of what is in use: every address then
 //! is a span, and nothing is copied.
 
+mod deed;
 mod role;
 
 use std::fmt::{self, Write as _};
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
+pub use self::deed::{At, Deed, REALLOC_FROM};
 pub use self::role::Role;
 
 /// The text that marks a change: a guest does its [`Deed`] when the document of a change contains it.
@@ -23,39 +25,6 @@ pub const MARKER: &str = "evil";
 
 /// The line that guests write into the log.
 pub const LOG_LINE: &str = "a line of a guest";
-
-/// What a guest does that it should not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deed {
-    /// It never comes back.
-    LoopForever,
-    /// It takes memory until it is refused some, then traps, as allocators do.
-    GrowMemory,
-    /// It traps.
-    Trap,
-    /// It calls itself until the stack is used up.
-    Recurse,
-    /// It writes so many lines into the log, then goes on.
-    LogLines(u32),
-    /// It returns one result less than there are changes. Of a role alone.
-    DropResult,
-    /// It returns one result more than there are changes. Of a role alone.
-    AddResult,
-    /// It rejects the change with a message of so many bytes. Of a validator alone.
-    Reject(u32),
-    /// It says that it cannot handle the change. Of a migrator alone.
-    Fail,
-    /// It returns a document that lies outside of the arena. Of a migrator alone.
-    SpanOutside,
-    /// It returns a schema version that is no UTF-8. Of a migrator alone.
-    InvalidText,
-    /// It returns a document that is no BSON at all. Of a migrator alone.
-    InvalidDocument,
-    /// It returns a document whose length and end are right and whose element is not. Of a migrator alone.
-    CorruptDocument,
-    /// It sends the change to a sink that the pipeline does not have. Of a router alone.
-    UnknownSink,
-}
 
 /// Text in the guest's memory; displayed as the two operands that name it.
 #[derive(Debug, Clone, Copy)]
@@ -105,9 +74,16 @@ pub struct Guest {
     version: String,
     config_schema: Option<String>,
     deed: Option<Deed>,
+    after_calls: u32,
+    json: bool,
     in_start: Option<Deed>,
     in_manifest: Option<Deed>,
     in_configure: Option<Deed>,
+    in_encoding: Option<Deed>,
+    in_realloc: Option<Deed>,
+    in_post_return: Option<Deed>,
+    fields: String,
+    manifest_name: String,
     refuses: Option<String>,
     foreign: Option<String>,
 }
@@ -127,9 +103,16 @@ impl Guest {
             version: "1.0.0".into(),
             config_schema: None,
             deed: None,
+            after_calls: 0,
+            json: false,
             in_start: None,
             in_manifest: None,
             in_configure: None,
+            in_encoding: None,
+            in_realloc: None,
+            in_post_return: None,
+            fields: String::new(),
+            manifest_name: "guest".into(),
             refuses: None,
             foreign: None,
         }
@@ -156,6 +139,20 @@ impl Guest {
         self
     }
 
+    /// An instance does no deed of [`Guest::when_marked`] in its first calls, so many of them.
+    #[must_use]
+    pub fn after_calls(mut self, calls: u32) -> Self {
+        self.after_calls = calls;
+        self
+    }
+
+    /// It wants documents as JSON.
+    #[must_use]
+    pub fn json(mut self) -> Self {
+        self.json = true;
+        self
+    }
+
     /// What it does in its start function, before anything is called.
     #[must_use]
     pub fn in_start(mut self, deed: Deed) -> Self {
@@ -174,6 +171,41 @@ impl Guest {
     #[must_use]
     pub fn in_configure(mut self, deed: Deed) -> Self {
         self.in_configure = Some(deed);
+        self
+    }
+
+    /// What it does when it is asked how it wants documents.
+    #[must_use]
+    pub fn in_encoding(mut self, deed: Deed) -> Self {
+        self.in_encoding = Some(deed);
+        self
+    }
+
+    /// What it does when the host asks it for memory: for [`REALLOC_FROM`] bytes or more, which a big document is.
+    #[must_use]
+    pub fn in_realloc(mut self, deed: Deed) -> Self {
+        self.in_realloc = Some(deed);
+        self
+    }
+
+    /// What it does when the host has read the results of a call with a marked change.
+    #[must_use]
+    pub fn in_post_return(mut self, deed: Deed) -> Self {
+        self.in_post_return = Some(deed);
+        self
+    }
+
+    /// More fields of its module, in WebAssembly text.
+    #[must_use]
+    pub fn with(mut self, fields: impl Into<String>) -> Self {
+        self.fields = fields.into();
+        self
+    }
+
+    /// Its name in the manifest.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.manifest_name = name.into();
         self
     }
 
@@ -243,13 +275,45 @@ impl Guest {
         if let Some(interface) = &self.foreign {
             let _ = writeln!(text, "  import {interface};");
         }
+        for import in self.imports_of_deeds() {
+            let _ = writeln!(text, "  import {};", import.interface);
+        }
+        if self.has_encoding() {
+            text.push_str("  export tidegate:plugin/documents@0.1.0;\n");
+        }
         text.push_str("}\n");
+        text.push_str(include_str!("wasi.wit"));
         if let Some(interface) = &self.foreign {
             let (name, version) = interface.split_once('@').expect("an interface with a version");
             let (package, interface) = name.split_once('/').expect("an interface of a package");
+            assert!(!text.contains(&format!("package {package}@")), "wasi.wit has the package of {interface} already");
             let _ = writeln!(text, "package {package}@{version} {{ interface {interface} {{ ask: func(); }} }}");
         }
         text
+    }
+
+    /// What the deeds ask of the host, each once.
+    fn imports_of_deeds(&self) -> Vec<deed::Import> {
+        let deeds = [
+            self.deed,
+            self.in_start,
+            self.in_manifest,
+            self.in_configure,
+            self.in_encoding,
+            self.in_realloc,
+            self.in_post_return,
+        ];
+        let mut imports: Vec<deed::Import> = Vec::new();
+        for import in deeds.into_iter().flatten().flat_map(Deed::imports) {
+            if !imports.contains(import) {
+                imports.push(*import);
+            }
+        }
+        imports
+    }
+
+    fn has_encoding(&self) -> bool {
+        self.json || self.in_encoding.is_some()
     }
 
     fn wat(&self) -> String {
@@ -257,13 +321,21 @@ impl Guest {
         let version = data.put(&self.version);
         let line = data.put(LOG_LINE);
         let lifecycle = self.lifecycle(&mut data, version);
-        let roles: String = self.roles.iter().map(|role| role.wat(&mut data, version, self.deed)).collect();
-        let foreign = self
+        let role_deeds =
+            role::Deeds { marked: self.deed, after_calls: self.after_calls, post_return: self.in_post_return };
+        let roles: String = self.roles.iter().map(|role| role.wat(&mut data, version, role_deeds)).collect();
+        let mut foreign = self
             .foreign
             .as_ref()
             .map(|interface| format!("(import \"{interface}\" \"ask\" (func $ask))"))
             .unwrap_or_default();
+        for import in self.imports_of_deeds() {
+            foreign.push_str(import.text);
+        }
         let prelude = include_str!("prelude.wat")
+            .replace("{realloc_from}", &REALLOC_FROM.to_string())
+            .replace("{realloc_deed}", &self.in_realloc.map(Deed::anywhere).unwrap_or_default())
+            .replace("{pages}", &(data.end() / 0x1_0000 + 1).to_string())
             .replace("{base}", &data.end().to_string())
             .replace("{version_at}", &version.at.to_string())
             .replace("{version_length}", &version.length.to_string())
@@ -273,7 +345,8 @@ impl Guest {
             .replace("{line_length}", &line.length.to_string());
         format!(
             "(module\n  (import \"tidegate:plugin/log@0.1.0\" \"log\" (func $log (param i32 i32 i32)))\n  {foreign}\n\
-             {prelude}\n{lifecycle}\n{roles}\n  {}\n)",
+             {prelude}\n{}\n{lifecycle}\n{roles}\n  {}\n)",
+            self.fields,
             data.wat()
         )
     }
@@ -281,7 +354,7 @@ impl Guest {
     /// `manifest`, `configure` and the start function.
     fn lifecycle(&self, data: &mut Data, version: Text) -> String {
         let deed = |deed: Option<Deed>| deed.map(|deed| deed.anywhere()).unwrap_or_default();
-        let name = data.put("guest");
+        let name = data.put(&self.manifest_name);
         let description = data.put("made by a test");
         let mut fields = String::new();
         for (offset, text) in [(0, name), (8, version), (16, description)] {
@@ -302,12 +375,21 @@ impl Guest {
             }
             None => String::new(),
         };
+        let encoding = match self.has_encoding() {
+            true => format!(
+                "(func (export \"tidegate:plugin/documents@0.1.0#encoding\") (result i32) {} (i32.const {}))",
+                deed(self.in_encoding),
+                u8::from(self.json)
+            ),
+            false => String::new(),
+        };
         let start = match self.in_start {
             Some(_) => format!("(func $start {})\n  (start $start)", deed(self.in_start)),
             None => String::new(),
         };
         format!(
             r#"  {start}
+  {encoding}
   (func (export "tidegate:plugin/plugin@0.1.0#manifest") (result i32)
     (local $area i32)
     {}
@@ -330,20 +412,6 @@ impl Guest {
 /// `/` and six digits.
 const STAMP_SUFFIX: usize = 7;
 
-impl Deed {
-    /// As a statement that can stand in any function.
-    fn anywhere(self) -> String {
-        match self {
-            Self::LoopForever => "(call $loop_forever)".into(),
-            Self::GrowMemory => "(call $grow_memory)".into(),
-            Self::Trap => "(unreachable)".into(),
-            Self::Recurse => "(drop (call $recurse (i32.const 0)))".into(),
-            Self::LogLines(lines) => format!("(call $log_lines (i32.const {lines}))"),
-            _ => panic!("{self:?} belongs to a role"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -358,6 +426,38 @@ mod tests {
             for deed in deeds.into_iter().chain([Deed::DropResult, Deed::AddResult]) {
                 assert_ne!(Guest::new(role).when_marked(deed).component(), plain, "{role:?} does nothing for {deed:?}");
             }
+        }
+        let anywhere = [
+            Deed::Leak(1),
+            Deed::GrowTable,
+            Deed::DivideByZero,
+            Deed::DivideOverflow,
+            Deed::ConvertNan,
+            Deed::ReadOutside,
+            Deed::FillOutside,
+            Deed::CopyOutside,
+            Deed::TableOutside,
+            Deed::CallOutside,
+            Deed::CallNull,
+            Deed::CallWrongType,
+            Deed::LogLong(9),
+            Deed::LogOutside,
+            Deed::CountNames(9),
+            Deed::GaugeLong(9),
+            Deed::Print(9),
+            Deed::KeepStreams(9),
+            Deed::KeepPollables(9),
+            Deed::Sleep,
+            Deed::Random(9),
+            Deed::Exit,
+        ];
+        for deed in anywhere {
+            let _ = Guest::new(Role::Validator).when_marked(deed).in_realloc(deed).in_post_return(deed).component();
+        }
+        let _ = Guest::new(Role::Stamper).when_marked(Deed::Outputs(9)).json().in_encoding(Deed::Trap).component();
+        let _ = Guest::new(Role::Stamper).when_marked(Deed::Headers(9)).with("(memory 1)").component();
+        for role in [Role::Router, Role::Stamper] {
+            let _ = Guest::new(role).when_marked(Deed::Store(At::Output, 4, 9)).component();
         }
         for deed in [Deed::SpanOutside, Deed::InvalidText, Deed::InvalidDocument, Deed::CorruptDocument, Deed::Fail] {
             let _ = Guest::new(Role::Migrator).when_marked(deed).component();

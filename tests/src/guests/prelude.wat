@@ -1,9 +1,18 @@
   ;; What every guest has: memory, an allocator whose memory is given back after each call, and a search for bytes.
-  (memory (export "memory") 1)
+  (memory (export "memory") {pages})
   (global $base i32 (i32.const {base}))
   (global $top (mut i32) (i32.const {base}))
   ;; Calls of roles of this instance so far.
   (global $calls (mut i32) (i32.const 0))
+  ;; For deeds.
+  (global $n (mut i32) (i32.const 0))
+  (global $stream (mut i32) (i32.const 0))
+  ;; Whether the call has a marked change.
+  (global $marked (mut i32) (i32.const 0))
+  ;; Element 0 is null, element 1 a function of another type than it is called as.
+  (table $table 2 funcref)
+  (elem (i32.const 1) func $free_all)
+  (type $of_nothing (func (result i32)))
 
   (func $alloc (param $size i32) (result i32)
     (local $at i32)
@@ -28,6 +37,7 @@
     (local.get $at))
 
   (func (export "cabi_realloc") (param $old i32) (param $old_size i32) (param $align i32) (param $size i32) (result i32)
+    (if (i32.ge_u (local.get $size) (i32.const {realloc_from})) (then {realloc_deed}))
     (call $alloc (local.get $size)))
 
   (func $free_all (global.set $top (global.get $base)))
@@ -87,6 +97,10 @@
 
   (func $grow_memory
     (loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))
+    unreachable)
+
+  (func $grow_table
+    (loop $more (br_if $more (i32.ne (table.grow $table (ref.null func) (i32.const 4096)) (i32.const -1))))
     unreachable)
 
   (func $log_lines (param $lines i32)

@@ -1,6 +1,14 @@
 //! What guests do with a batch, by role.
 
-use super::{Data, Deed, MARKER, STAMP_SUFFIX, Text};
+use super::{At, Data, Deed, MARKER, STAMP_SUFFIX, Text};
+
+/// What a role does that it should not.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deeds {
+    pub(super) marked: Option<Deed>,
+    pub(super) after_calls: u32,
+    pub(super) post_return: Option<Deed>,
+}
 
 /// What a guest does with the changes it is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +64,7 @@ impl Role {
     }
 
     /// The function of the role.
-    pub(super) fn wat(self, data: &mut Data, version: Text, deed: Option<Deed>) -> String {
+    pub(super) fn wat(self, data: &mut Data, version: Text, deeds: Deeds) -> String {
         let marker = data.put(MARKER);
         let (before, each, after) = match self {
             Self::Validator => {
@@ -80,7 +88,10 @@ impl Role {
             .replace("{before}", &before)
             .replace("{each}", &each)
             .replace("{after}", &after)
-            .replace("{deed}", &deed.map(|deed| self.deed(deed, data)).unwrap_or_default())
+            .replace("{after_calls}", &deeds.after_calls.to_string())
+            .replace("{last}", &deeds.marked.and_then(Deed::at_last).unwrap_or_default())
+            .replace("{post_return}", &deeds.post_return.map(Deed::anywhere).unwrap_or_default())
+            .replace("{deed}", &deeds.marked.map(|deed| self.deed(deed, data)).unwrap_or_default())
     }
 
     fn deed(self, deed: Deed, data: &mut Data) -> String {
@@ -99,6 +110,7 @@ impl Role {
         match deed {
             Deed::DropResult => "(local.set $results (i32.sub (local.get $count) (i32.const 1)))".into(),
             Deed::AddResult => "(local.set $results (i32.add (local.get $count) (i32.const 1)))".into(),
+            Deed::Results(count) => format!("(local.set $results (i32.const {}))", count.cast_signed()),
             Deed::SpanOutside => migrated(data, "(i32.const 0x7fffff00) (i32.const 100)".into(), None),
             Deed::InvalidText => migrated(data, own_document(), Some(b"v\xff\xfe")),
             Deed::InvalidDocument => {
@@ -118,14 +130,15 @@ impl Role {
                      (call $store_span (i32.add (local.get $slot) (i32.const 4)) {reason})"
                 )
             }
-            Deed::Reject(bytes) => {
+            Deed::Reject(bytes) | Deed::RejectInNoUtf8(bytes) => {
                 assert_eq!(self, Self::Validator, "{deed:?} is a validator's");
+                let letter = if matches!(deed, Deed::Reject(_)) { b'x' } else { 0xff };
                 let path = data.put("a.b");
                 format!(
                     "(local.set $list (call $zeroed (i32.const 16))) \
                      (call $store_span (local.get $list) {path}) \
                      (local.set $entry (call $alloc (i32.const {bytes}))) \
-                     (memory.fill (local.get $entry) (i32.const 120) (i32.const {bytes})) \
+                     (memory.fill (local.get $entry) (i32.const {letter}) (i32.const {bytes})) \
                      (call $store_span (i32.add (local.get $list) (i32.const 8)) (local.get $entry) (i32.const {bytes})) \
                      (i32.store8 (local.get $slot) (i32.const 1)) \
                      (call $store_span (i32.add (local.get $slot) (i32.const 4)) (local.get $list) (i32.const 1))"
@@ -136,6 +149,43 @@ impl Role {
                 // The second destination.
                 "(call $store_span (i32.add (local.get $slot) (i32.const 4)) (i32.const 1) (i32.const 1))".into()
             }
+            Deed::Store(At::Result, offset, value) => {
+                format!("(i32.store offset={offset} (local.get $slot) (i32.const {}))", value.cast_signed())
+            }
+            Deed::Store(At::Output, offset, value) => {
+                let (own, at) = match self {
+                    // Its second destination becomes one that is everywhere, and then is spoilt.
+                    Self::Router => (
+                        format!(
+                            "(call $store_span (i32.add (local.get $slot) (i32.const 4)) (i32.const 1) (i32.const 1))
+                             (call $store_span (i32.add (local.get $entries) (i32.const {DESTINATION})) (i32.const 0) (i32.const 0))"
+                        ),
+                        format!("(i32.add (local.get $entries) (i32.const {DESTINATION}))"),
+                    ),
+                    Self::Stamper => (String::new(), "(local.get $entry)".to_owned()),
+                    _ => panic!("{self:?} has no outputs"),
+                };
+                format!("{own} (i32.store offset={offset} {at} (i32.const {}))", value.cast_signed())
+            }
+            Deed::Headers(count) => {
+                format!("(call $store_span (i32.add (local.get $entry) (i32.const 24)) (i32.const 0) (i32.const {count}))")
+            }
+            Deed::Violations(count) => format!(
+                "(i32.store8 (local.get $slot) (i32.const 1))
+                 (call $store_span (i32.add (local.get $slot) (i32.const 4)) (call $zeroed (i32.const {})) (i32.const {count}))",
+                count * 16
+            ),
+            Deed::Document(text) => {
+                let text = data.put(text);
+                match self {
+                    Self::Migrator => migrated(data, text.to_string(), None),
+                    Self::Stamper => {
+                        format!("(call $store_span (i32.add (local.get $entry) (i32.const 16)) {text})")
+                    }
+                    _ => panic!("{self:?} returns no documents"),
+                }
+            }
+            other if other.at_last().is_some() => String::new(),
             other => other.anywhere(),
         }
     }

@@ -9,6 +9,7 @@
     (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
     (local.set $count (i32.div_u (local.get $numbers) (local.get $stride)))
     (local.set $results (local.get $count))
+    (global.set $marked (i32.const 0))
     (local.set $slots (call $zeroed (i32.mul (i32.add (local.get $count) (i32.const 1)) (i32.const {slot_size}))))
     {before}
     (block $done
@@ -17,10 +18,14 @@
         (local.set $change (i32.add (local.get $changes) (i32.mul (local.get $i) (i32.shl (local.get $stride) (i32.const 2)))))
         (local.set $slot (i32.add (local.get $slots) (i32.mul (local.get $i) (i32.const {slot_size}))))
         {each}
-        (if (call $document_has (local.get $arena) (local.get $change) {marker}) (then {deed}))
+        (if (i32.and (call $document_has (local.get $arena) (local.get $change) {marker}) (i32.gt_u (global.get $calls) (i32.const {after_calls})))
+          (then (global.set $marked (i32.const 1)) {deed}))
         (local.set $i (i32.add (local.get $i) (i32.const 1)))
         (br $next)))
     (local.set $area (call $zeroed (i32.const 40)))
     {after}
+    (if (global.get $marked) (then {last}))
     (local.get $area))
-  (func (export "cabi_post_tidegate:plugin/{role}@0.1.0#{function}") (param i32) (call $free_all))
+  (func (export "cabi_post_tidegate:plugin/{role}@0.1.0#{function}") (param i32)
+    (if (global.get $marked) (then {post_return}))
+    (call $free_all))

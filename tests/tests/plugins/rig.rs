@@ -64,6 +64,11 @@ impl Rig {
         lines(&self.dir().join("state/p.dead.jsonl"))
     }
 
+    /// Whole lines of a file of JSON Lines in its folder.
+    pub(crate) fn lines(&self, file: &str) -> Vec<Value> {
+        lines(&self.dir().join(file))
+    }
+
     /// Waits until so many changes arrived at the sink.
     pub(crate) async fn wait_delivered(&self, host: &mut Host, count: usize) -> Vec<Value> {
         eventually(PATIENCE, "changes at the sink", async || {

@@ -162,7 +162,7 @@ fn headers_document(headers: &Headers) -> bson::RawBson {
 }
 
 /// The letter of a document; `Err` says what is wrong with it.
-pub(super) fn read_letter(document: &RawDocument) -> Result<DeadLetter, String> {
+pub(crate) fn read_letter(document: &RawDocument) -> Result<DeadLetter, String> {
     let text = |name: &str| document.get_str(name).map(str::to_owned).map_err(|cause| cause.to_string());
     let id = text("id")?;
     let kind = text("kind")?;

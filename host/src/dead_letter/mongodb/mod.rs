@@ -4,7 +4,7 @@
 //! `seq` orders them: it rises with each letter, and a letter that is written again keeps its own. What became of a letter stands in
 //! its document too (`replayed_at`, `failed_at`, `replay_sinks`), and goes when the letter is written again.
 
-mod document;
+pub(crate) mod document;
 mod read;
 
 use bson::{Document, RawDocumentBuf, doc, rawdoc};

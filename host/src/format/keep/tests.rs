@@ -203,3 +203,12 @@ fn what_cannot_be_read_says_where() {
     assert!(read(r#"{"a":{"b":[0,{"$oid":1}]}}"#).starts_with("`a.b.1`: it is no Extended JSON:"));
     assert_eq!(read("{\"a\":{\"b\\u0000\":1}}"), "`a.b\u{0}`: a name holds a NUL, which BSON has no room for");
 }
+
+#[test]
+fn values_are_bounded_and_what_stands_in_strings_is_none() {
+    let list = |element: &str, count: usize| format!("{{\"a\":[{}]}}", vec![element; count].join(","));
+    let most = super::MOST_VALUES;
+    assert!(read_document(list("0", most + 1).as_bytes(), None).is_err_and(|cause| cause.contains("values")));
+    let text = format!("{{\"a\":\"{}\"}}", ",[{\\\"".repeat(most));
+    assert!(read_document(text.as_bytes(), None).is_ok());
+}

@@ -1,6 +1,7 @@
 //! The only place that sees generated bindings: one module for each major version of the contract, which converts to the
 //! host's own types at the edge.
 
+pub(super) mod texts;
 mod v0_1;
 
 pub(super) use v0_1::{Call, CallError, RoleTypes, Roles, call, configure, link, manifest};

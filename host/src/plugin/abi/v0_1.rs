@@ -1,6 +1,7 @@
 //! `tidegate:plugin@0.1.0`.
 
 mod granted;
+mod weigh;
 
 use std::{fmt::Display, sync::Arc};
 
@@ -12,7 +13,10 @@ use wasmtime::{
     component::{Component, HasSelf, Instance, InstancePre, Linker},
 };
 
-use super::{Encoding, Manifest, Outcome, Role, Violation};
+use super::{
+    Encoding, Manifest, Outcome, Role, Violation,
+    texts::{cut_outcome, quoted},
+};
 use crate::{
     batch::Destination,
     change::{Change, Doc, Header, Headers, Namespace, Operation},
@@ -363,6 +367,8 @@ pub(in crate::plugin) enum CallError {
     },
     /// It returned more bytes than it may.
     Output(usize),
+    /// What it returned stands for more than it may, since parts of it are referred to again and again.
+    Weight,
     /// A document cannot be written as JSON, which the plugin wants.
     Unwritable(Malformed),
 }
@@ -385,13 +391,12 @@ pub(in crate::plugin) fn call(
         false => Err(CallError::Count { got, expected: changes.len() }),
     };
     let missing = || CallError::Trap(wasmtime::Error::msg(format!("it is no {}", role.as_str())));
-    let outcomes = match role {
+    let outcomes: Vec<Outcome> = match role {
         Role::Validator => {
             let guest = roles.validator.as_ref().ok_or_else(missing)?;
             let verdicts = guest.call_validate(store, batch).map_err(CallError::Trap)?;
             count(verdicts.len())?;
-            let bytes = verdicts.iter().map(verdict_size).sum();
-            within(bytes, output_limit)?;
+            weigh::verdicts(&verdicts, output_limit)?;
             verdicts.into_iter().map(read_verdict).collect()
         }
         Role::Migrator => {
@@ -399,6 +404,7 @@ pub(in crate::plugin) fn call(
             let result = guest.call_migrate(store, batch).map_err(CallError::Trap)?;
             count(result.outcomes.len())?;
             within(result.arena.len(), output_limit)?;
+            weigh::migrations(&result, output_limit)?;
             let arena = Arena { bytes: result.arena.into(), encoding };
             let outcomes = result.outcomes.into_iter().zip(changes);
             outcomes.map(|(outcome, change)| read_migration(&arena, outcome, change)).collect()
@@ -408,14 +414,11 @@ pub(in crate::plugin) fn call(
             let mut result = guest.call_transform(store, batch).map_err(CallError::Trap)?;
             count(result.results.len())?;
             within(result.arena.len() + result.outputs.len() * size_of::<wt::Output>(), output_limit)?;
+            weigh::outputs(&result, changes, output_limit)?;
             let results = std::mem::take(&mut result.results);
             let reader = Outputs {
                 arena: Arena { bytes: result.arena.into(), encoding },
-                namespaces: result
-                    .namespaces
-                    .iter()
-                    .map(|namespace| Arc::new(Namespace::new(&namespace.database, &namespace.collection)))
-                    .collect(),
+                namespaces: result.namespaces.iter().map(read_namespace).collect(),
                 headers: result.headers,
                 outputs: result.outputs,
             };
@@ -426,6 +429,7 @@ pub(in crate::plugin) fn call(
             let mut result = guest.call_route(store, batch).map_err(CallError::Trap)?;
             count(result.decisions.len())?;
             within(result.arena.len() + result.destinations.len() * size_of::<wr::Destination>(), output_limit)?;
+            weigh::destinations(&result, output_limit)?;
             let decisions = std::mem::take(&mut result.decisions);
             let reader = Destinations {
                 arena: Arena { bytes: result.arena.into(), encoding },
@@ -436,18 +440,11 @@ pub(in crate::plugin) fn call(
             decisions.into_iter().map(|decision| reader.read(decision)).collect()
         }
     };
-    Ok(outcomes)
+    Ok(outcomes.into_iter().map(cut_outcome).collect())
 }
 
 fn within(bytes: usize, limit: usize) -> Result<(), CallError> {
     if bytes > limit { Err(CallError::Output(bytes)) } else { Ok(()) }
-}
-
-fn verdict_size(verdict: &wv::Verdict) -> usize {
-    match verdict {
-        wv::Verdict::Accept => 0,
-        wv::Verdict::Reject(violations) => violations.iter().map(|v| v.path.len() + v.message.len() + 48).sum(),
-    }
 }
 
 fn read_verdict(verdict: wv::Verdict) -> Outcome {
@@ -529,7 +526,13 @@ fn read_migration(arena: &Arena, outcome: wm::Outcome, origin: &Change) -> Outco
     read().unwrap_or_else(Outcome::Unusable)
 }
 
+/// Most headers of one change, or attributes of one delivery: a list of them is searched from its start.
+const MOST_HEADERS: usize = 256;
+
 fn read_headers(arena: &Arena, headers: &[types::Header]) -> Result<Headers, String> {
+    if headers.len() > MOST_HEADERS {
+        return Err(format!("{} headers are too many, {MOST_HEADERS} are the most", headers.len()));
+    }
     headers
         .iter()
         .map(|header| {
@@ -567,7 +570,8 @@ impl Destinations<'_> {
             .map(|name| {
                 self.sinks.iter().position(|known| *known == *name).ok_or_else(|| {
                     format!(
-                        "it routes to sink `{name}`, which the pipeline does not have; it has: {}",
+                        "it routes to sink `{}`, which the pipeline does not have; it has: {}",
+                        quoted(&name),
                         self.sinks.join(", ")
                     )
                 })
@@ -583,9 +587,23 @@ impl Destinations<'_> {
     }
 }
 
+/// A name that `database.collection` is read back from, and that MongoDB has room for.
+fn read_namespace(namespace: &types::Namespace) -> Result<Arc<Namespace>, String> {
+    let types::Namespace { database, collection } = namespace;
+    let wrong = |what: &str| {
+        Err(format!("an output has the namespace `{}` `{}`: {what}", quoted(database), quoted(collection)))
+    };
+    match () {
+        () if database.is_empty() || collection.is_empty() => wrong("a name is empty"),
+        () if database.contains('.') => wrong("the name of a database holds no dot"),
+        () if database.contains('\0') || collection.contains('\0') => wrong("a name holds a NUL"),
+        () => Ok(Arc::new(Namespace::new(database, collection))),
+    }
+}
+
 struct Outputs {
     arena: Arena,
-    namespaces: Vec<Arc<Namespace>>,
+    namespaces: Vec<Result<Arc<Namespace>, String>>,
     headers: Vec<types::Header>,
     outputs: Vec<wt::Output>,
 }
@@ -608,11 +626,15 @@ impl Outputs {
         let namespace = self.namespaces.get(output.namespace as usize).ok_or_else(|| {
             format!("an output has namespace {} of a list of {}", output.namespace, self.namespaces.len())
         })?;
+        let namespace = namespace.as_ref().map_err(String::clone)?;
         let mut headers = origin.headers.clone();
         for header in
             read_headers(&self.arena, entries("the headers of an output", &self.headers, output.headers)?)?.iter()
         {
             headers.set(header.name.clone(), header.value.clone());
+        }
+        if headers.len() > MOST_HEADERS {
+            return Err(format!("an output has {} headers, {MOST_HEADERS} are the most", headers.len()));
         }
         Ok(Change {
             // One change that stays one keeps its id; of several each has one of its own, the same after a restart.

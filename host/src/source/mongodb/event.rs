@@ -222,6 +222,25 @@ impl<'a> Event<'a> {
     }
 }
 
+/// The changes of one reply, as a source makes them; what is no change of a document is left out.
+///
+/// # Errors
+/// As a source stops at: the reply or an event in it is no BSON.
+pub(crate) fn changes(reply: Bytes) -> Result<Vec<Change>, Malformed> {
+    let reply = Reply::new(reply)?;
+    let (mut names, mut ids) = (Names::default(), String::new());
+    let mut changes = Vec::new();
+    for event in reply.events(0) {
+        let event = Event::read(event?.0)?;
+        let token = event.token.and_then(token_text).unwrap_or_default().to_owned();
+        if let Some(operation) = event.document_operation() {
+            changes.push(event.into_change(operation, &token, &reply, &mut names, &mut ids)?);
+        }
+    }
+    let _ = (reply.last_token(), reply.is_read(0), token_of(&position(reply.token.as_deref().unwrap_or_default())));
+    Ok(changes)
+}
+
 /// Length of an id: cluster time and token hash, 16 hexadecimal digits each.
 pub(super) const ID_LENGTH: usize = 33;
 

@@ -10,7 +10,7 @@
 //! where the document is gone. They are matched by `_id`; on a sharded cluster where `_id` is not unique, the shard key
 //! is not compared.
 
-mod event;
+pub(crate) mod event;
 mod faults;
 mod lookup;
 

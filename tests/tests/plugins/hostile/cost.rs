@@ -164,7 +164,7 @@ async fn route_to_an_unknown_sink() {
 async fn output_over_the_limit() {
     let guest = Guest::new(Role::Validator).when_marked(Deed::Reject(200_000));
     let stage = "[{ plugin: guest, limits: { output: 64KiB } }]";
-    costs(&guest, 1, stage, ONE, &verdict("output", "more than the 65536 it may")).await;
+    costs(&guest, 1, stage, ONE, &verdict("output", "comes to more than the 65536 bytes it may")).await;
 }
 
 #[tokio::test]
