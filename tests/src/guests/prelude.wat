@@ -100,7 +100,7 @@
     unreachable)
 
   (func $grow_table
-    (loop $more (br_if $more (i32.ne (table.grow $table (ref.null func) (i32.const 4096)) (i32.const -1))))
+    (loop $more (br_if $more (i32.ne (table.grow $table (ref.null func) (i32.const 1048576)) (i32.const -1))))
     unreachable)
 
   (func $log_lines (param $lines i32)
