@@ -15,7 +15,7 @@
  * An error that is thrown ends the instance; the host finds the change that caused it and puts that one into the dead
  * letter.
  */
-// Of these four a plugin imports from its host what it calls, and nothing else: see build.mjs.
+// Of these four the bundle has what the plugin calls, and nothing else: see build.mjs.
 export * as clock from "./clock.ts";
 export * as environment from "./environment.ts";
 export * as http from "./http.ts";
