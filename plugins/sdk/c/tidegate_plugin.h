@@ -14,7 +14,7 @@
  *
  * Documents are BSON, read where they lie. All memory that a batch takes comes from one arena, which is emptied when the
  * batch is done: nothing is freed, and what must outlive the batch is taken with `tg_keep`. There is no C library: what
- * is declared here is all there is, and there are no files, clocks or threads.
+ * is declared here is all there is, and there are no files or threads.
  */
 #ifndef TIDEGATE_PLUGIN_H
 #define TIDEGATE_PLUGIN_H
@@ -382,6 +382,58 @@ void tg_count(const char *name, uint64_t add);
 void tg_gauge(const char *name, double value);
 /* Says why and ends the instance: for what cannot be. The host finds the guilty change and sets it aside. */
 _Noreturn void tg_panic(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- What the operator grants ----------------------------------------------------------------------------------- */
+
+/* A component imports of these what the plugin calls; plugin.yaml names it: `uses: [clock, random, env, http]`. All that is
+ * returned lies in the arena of the batch, as everything else does: what must outlive the batch is copied with `tg_keep`. */
+
+/* `clock`: milliseconds since 1970, UTC, by the host's clock, which may step back when that is set. A plugin that reads it is not
+ * deterministic: after a crash the same change may come out of it otherwise. Often `wall_time` of the change is what is wanted. */
+int64_t tg_now(void);
+
+/* `random`: so many bytes from the host's secure source, 1 MiB at most; more is an error of the plugin, which ends the call. */
+const uint8_t *tg_random(size_t count);
+/* The same, as a number, any one as likely as any other. */
+uint64_t tg_random_number(void);
+
+/* `env`: a variable of the host's environment; absent where it is not granted. One that is empty has a `data`, and the size 0. */
+tg_text tg_environment(const char *name);
+
+/* `http`: a request, to be filled in: tg_http((tg_http_request){.method = "GET", .url = url}). */
+typedef struct tg_http_request {
+    const char *method, *url;
+    tg_pairs headers;               /* tg_add_pair(&request.headers, "accept", "application/json") */
+    tg_text body;                   /* bytes of any kind; absent: none */
+    uint32_t timeout;               /* milliseconds that it may take in all; 0: what the operator allows */
+} tg_http_request;
+
+typedef enum tg_http_failure {
+    TG_HTTP_ANSWERED,               /* there is a response, whatever its status */
+    TG_HTTP_NOT_GRANTED,            /* the host, or the address it has, is not granted */
+    TG_HTTP_INVALID,                /* it is no request */
+    TG_HTTP_UNREACHABLE,            /* no connection, or it broke */
+    TG_HTTP_TIMED_OUT,              /* it took too long */
+    TG_HTTP_TOO_LARGE               /* a body is larger than the operator allows */
+} tg_http_failure;
+
+/* A response, whole; or `failure` and `why`, and nothing else. */
+typedef struct tg_http_response {
+    tg_http_failure failure;
+    tg_text why;
+    int status;                     /* such as 200 */
+    tg_text body;                   /* bytes of any kind */
+    size_t header_count;
+    const tg_text *headers;         /* a name, its value, the next name, ... in the order in which they came */
+} tg_http_response;
+
+/* Sends a request and waits for the whole response. Redirects are not followed. The time counts towards the wall time of the call
+ * it is made in: keep what was answered where that can be done. */
+tg_http_response tg_http(tg_http_request request);
+/* The value of the first header of that name, in whatever case; absent where there is none. */
+tg_text tg_http_header(const tg_http_response *response, const char *name);
+/* As the contract calls it: "not-granted", "timed-out", ...; "answered" where there is none. */
+const char *tg_http_failure_name(tg_http_failure failure);
 
 /* ---- Roles: one or more of these, outside of any function ------------------------------------------------------- */
 

@@ -25,8 +25,8 @@
 // 2^53 is {"$numberLong": "..."}. Values that a plugin hands back as they were keep their BSON type.
 //
 // A plugin lives as long as its instance, and each lane of a pipeline has its own: its fields are a cache, never a place for
-// what must not be lost. There are no files, no network and no clock: the time stands still at 1970, and random numbers are
-// the same in every instance.
+// what must not be lost. There are no files and no network, time.Now stands still at 1970, and the random numbers of the standard
+// library are the same in every instance: where the operator grants them, there are Now, RandomBytes, Environment and HTTPRequest.
 package tidegate
 
 import (

@@ -16,6 +16,8 @@ import { parseArgs } from "node:util";
 const ROLES = ["validator", "migrator", "router", "transformer"];
 // Without these the engine asks the host for nothing: no clock, no randomness, no network, no output.
 const FEATURES = ["stdio", "random", "clocks", "http", "fetch-event"];
+// What an operator grants, by its interface: plugin.yaml names it under `uses`.
+const GRANTS = { http: "http", environment: "env", clock: "clock", random: "random" };
 
 const sdk = join(dirname(fileURLToPath(import.meta.url)), "tidegate-plugin");
 const { values } = parseArgs({
@@ -59,17 +61,19 @@ const main = [
   `const component = componentOf(definition);`,
   ...names.map((name) => `export const ${name} = component.${name};`),
 ];
+let built;
 try {
-  await esbuild.build({
+  built = await esbuild.build({
     stdin: { contents: main.join("\n"), resolveDir: process.cwd(), sourcefile: "component.js" },
     alias: { "tidegate-plugin": join(sdk, "index.ts") },
-    external: ["tidegate:*"],
+    plugins: [{ name: "host", setup: leaveToTheHost }],
     define: { UNSEEN_CHARACTERS: JSON.stringify(unseenCharacters()) },
     bundle: true,
     format: "esm",
     target: "es2024",
     charset: "utf8",
     outfile: bundle,
+    metafile: true,
     logLevel: "warning",
   });
 } catch {
@@ -77,6 +81,7 @@ try {
   process.exit(1);
 }
 try {
+  await checkImports(built.metafile);
   const { component } = await componentize({
     sourcePath: bundle,
     witPath: resolve(values.wit),
@@ -89,6 +94,27 @@ try {
   fail(error.message);
 } finally {
   await rm(bundle, { force: true });
+}
+
+/**
+ * What the host gives is imported by the component. It has no effects of its own, so esbuild leaves out what the plugin does not call.
+ */
+function leaveToTheHost(build) {
+  build.onResolve({ filter: /^tidegate:/ }, ({ path }) => ({ path, external: true, sideEffects: false }));
+}
+
+/** What the bundle imports must be in the world, which has what plugin.yaml says; the tool's own message would name neither. */
+async function checkImports({ outputs }) {
+  const world = await readFile(join(values.wit, `${values.world}.wit`), "utf8");
+  const imports = Object.values(outputs).flatMap((output) => output.imports.map(({ path }) => path.split("@")[0]));
+  const grants = Object.keys(GRANTS).filter((name) => world.includes(`import ${name};`) || imports.includes(`tidegate:plugin/${name}`));
+  const unsaid = grants.filter((name) => !world.includes(`import ${name};`));
+  if (unsaid.length > 0) {
+    throw new Error(
+      `the plugin imports ${unsaid.map((name) => `\`tidegate:plugin/${name}\``).join(" and ")}, but \`plugin.yaml\` does not say so; ` +
+        `write \`uses: [${grants.map((name) => GRANTS[name]).join(", ")}]\`, so that who runs it knows what to grant`,
+    );
+  }
 }
 
 /** Where a package of the plugin's lies. */

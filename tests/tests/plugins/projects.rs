@@ -51,6 +51,7 @@ async fn builds_and_passes(language: &str, role: &str) {
     assert!(told.contains("the same results twice"), "{told}");
     let told = tidegate(&["plugin", "inspect", &component]).await;
     assert!(!told.contains("wasi:"), "it asks for nothing of a system: {told}");
+    assert!(told.contains("\ngrants    none\n"), "nobody has to grant it anything: {told}");
 }
 
 macro_rules! projects {
@@ -110,6 +111,23 @@ async fn what_is_wrong_with_a_project_is_said_with_the_way_out() {
     std::fs::write(dir.path().join("mine/plugin.yaml"), "name: mine\nlanguage: cobol\nroles: [validator]\n").unwrap();
     let (code, told) = fails(dir.path(), &["plugin", "build", "mine"], &[]).await;
     assert!(code == Some(2) && told.contains("plugin.yaml:2:11"), "{told}");
+}
+
+/// Each language's tools find it out at another place.
+#[tokio::test]
+async fn a_source_that_calls_what_uses_does_not_name_is_told_the_line_to_write() {
+    let dir = tempfile::tempdir().unwrap();
+    for (language, entry) in [("c", "plugin.c"), ("go", "plugin.go"), ("js", "plugin.js"), ("python", "plugin.py")] {
+        let name = format!("my-{language}");
+        let made = fails(dir.path(), &["plugin", "new", &name, "--lang", language, "--role", "migrator"], &[]).await;
+        assert_eq!(made.0, Some(0), "{}", made.1);
+        let asker = format!("{}/../plugins/conformance/asker-{language}/{entry}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::copy(asker, dir.path().join(&name).join(entry)).unwrap();
+        let (code, told) = fails(dir.path(), &["plugin", "build", &name], &[]).await;
+        let line = told.lines().find(|line| line.starts_with("error[TG0805]: what was built imports")).unwrap_or("");
+        assert!(code == Some(1) && line.contains("`tidegate:plugin/clock`"), "{language}: {told}");
+        assert!(line.contains("write `uses: [") && line.contains("clock"), "{language}: {told}");
+    }
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use super::{
         Project, component,
         tools::{Tool, run},
     },
-    absolute, failed, read, sdk, work_folder,
+    absolute, failed, heard, read, sdk, work_folder,
 };
 use crate::error::Fault;
 
@@ -28,7 +28,7 @@ pub(super) fn build(project: &Project) -> Result<Vec<u8>, Fault> {
     let mut command = node.command(&project.folder);
     command.arg(sdk.join("build.mjs")).arg("--entry").arg(&project.entry).args(["--roles", &roles.join(",")]);
     command.arg("--wit").arg(&wit).args(["--world", component::WORLD]).arg("--out").arg(&output);
-    run(&mut command, "the build script of the SDK")?;
+    run(&mut command, "the build script of the SDK").map_err(|fault| heard(project, fault))?;
     read(&output)
 }
 

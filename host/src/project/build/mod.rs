@@ -54,9 +54,8 @@ pub fn build(engine: &PluginEngine, project: &Project, output: &Path) -> Result<
             )));
         }
     }
-    let lacks = |grant: &Grant| !project.uses.contains(grant);
-    if let Some(grant) = generation.needs().into_iter().find(lacks) {
-        return Err(failed(unsaid(grant)));
+    if let Some(fault) = unsaid(project, |grant| generation.needs().contains(&grant)) {
+        return Err(fault);
     }
     place(output, &bytes)?;
     Ok(Built { file: output.to_owned(), generation, took: started.elapsed() })
@@ -85,22 +84,44 @@ fn failed(message: impl Into<String>) -> Fault {
     Fault::fatal(Code::BuildFailed, message)
 }
 
-/// It imports what its `plugin.yaml` does not say.
-fn unsaid(grant: Grant) -> String {
-    let (interface, grant) = (grant.interface(), grant.as_str());
-    format!(
-        "what was built imports `tidegate:plugin/{interface}`, but `plugin.yaml` does not say so; write `uses: [{grant}]`, so that who runs it knows what to grant"
-    )
+/// The fault of a project that imports what its `plugin.yaml` does not say, if it does.
+fn unsaid(project: &Project, imports: impl Fn(Grant) -> bool) -> Option<Fault> {
+    let lacks: Vec<Grant> =
+        Grant::ALL.into_iter().filter(|grant| !project.uses.contains(grant) && imports(*grant)).collect();
+    if lacks.is_empty() {
+        return None;
+    }
+    let interfaces: Vec<String> = lacks.iter().map(|grant| format!("`{}`", interface(*grant))).collect();
+    // All that it is to say, as a line that can be copied.
+    let uses: Vec<&str> = Grant::ALL
+        .into_iter()
+        .filter(|grant| project.uses.contains(grant) || lacks.contains(grant))
+        .map(Grant::as_str)
+        .collect();
+    Some(failed(format!(
+        "what was built imports {}, but `plugin.yaml` does not say so; write `uses: [{}]`, so that who runs it knows what to grant",
+        interfaces.join(" and "),
+        uses.join(", ")
+    )))
+}
+
+fn interface(grant: Grant) -> String {
+    format!("tidegate:plugin/{}", grant.interface())
+}
+
+/// Where the SDK of a language finds out that `plugin.yaml` does not say what is imported, its tools say much around it.
+fn heard(project: &Project, fault: Fault) -> Fault {
+    if !fault.message.contains("but `plugin.yaml` does not say so") {
+        return fault;
+    }
+    unsaid(project, |grant| fault.message.contains(&format!("`{}`", interface(grant)))).unwrap_or(fault)
 }
 
 /// Makes a component of a core module that knows nothing of its world.
 fn componentize(project: &Project, mut module: Vec<u8>, adapters: &[(&str, &[u8])]) -> Result<Vec<u8>, Fault> {
     let wrong = |cause: String| {
-        let import = |grant: &Grant| cause.contains(&format!("tidegate:plugin/{}", grant.interface()));
-        let lacks = Grant::ALL.into_iter().filter(|grant| !project.uses.contains(grant)).find(import);
-        failed(match lacks {
-            Some(grant) => unsaid(grant),
-            None => format!("what was built does not fit the contract tidegate:plugin@0.1.0: {cause}"),
+        unsaid(project, |grant| cause.contains(&interface(grant))).unwrap_or_else(|| {
+            failed(format!("what was built does not fit the contract tidegate:plugin@0.1.0: {cause}"))
         })
     };
     project.world().embed(&mut module).map_err(wrong)?;

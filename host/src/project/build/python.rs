@@ -7,7 +7,7 @@ use super::{
         Project, component,
         tools::{Tool, run},
     },
-    absolute, failed, read, sdk, work_folder,
+    absolute, failed, heard, read, sdk, work_folder,
 };
 use crate::error::Fault;
 
@@ -28,7 +28,7 @@ pub(super) fn build(project: &Project) -> Result<Vec<u8>, Fault> {
     command.args(["-q", "-d"]).arg(&wit).args(["-w", component::WORLD, "componentize"]).arg(module);
     command.arg("-p").arg(absolute(folder)?).arg("-p").arg(&sdk).arg("--stub-wasi").arg("-o").arg(&output);
     command.env("PYTHONDONTWRITEBYTECODE", "1");
-    run(&mut command, "componentize-py")?;
+    run(&mut command, "componentize-py").map_err(|fault| heard(project, fault))?;
     read(&output)
 }
 

@@ -134,6 +134,27 @@ static void memory(void) {
     }
 }
 
+static void granted(void) {
+    TEXT(tg_date_text(tg_now()), "2026-01-31T12:00:00.250Z");
+    const uint8_t *one = tg_random(16), *other = tg_random(16);
+    CHECK(memcmp(one, other, 16) != 0 && tg_random_number() != tg_random_number());
+    CHECK(tg_equal(tg_environment("REGION"), "eu-west") && !tg_environment("HOME").data);
+    tg_text empty = tg_environment("EMPTY");
+    CHECK(empty.data && empty.size == 0);
+
+    tg_http_request request = {.method = "POST", .url = "https://api.example.com/items", .body = tg_text_of("{}"), .timeout = 500};
+    tg_add_pair(&request.headers, "accept", "a\xff");
+    tg_http_response response = tg_http(request);
+    CHECK(response.failure == TG_HTTP_ANSWERED && response.status == 201 && tg_equal(response.body, "made"));
+    CHECK(tg_equal(tg_http_header(&response, "x-PAGE"), "1") && tg_equal(tg_http_header(&response, "x-more"), "2"));
+    CHECK(!tg_http_header(&response, "x-pag").data && !tg_http_header(&response, "").data && response.header_count == 2);
+    response = tg_http((tg_http_request){.method = "GET", .url = "https://down.example.com/"});
+    TEXT(tg_http_failure_name(response.failure), "unreachable");
+    CHECK(tg_equal(response.why, "nobody answers GET https://down.example.com/: so it is written"));
+    response = tg_http((tg_http_request){.method = "GET", .url = "https://api.example.com/items"});
+    CHECK(response.failure == TG_HTTP_NOT_GRANTED && response.why.size > 0 && !response.header_count && !response.status);
+}
+
 static const char *configure(tg_doc config) {
     int64_t number = 0;
     tg_value part = tg_get(config, "part"), exponent = tg_get(config, "exponent"), big = tg_get(config, "big");
@@ -159,6 +180,7 @@ static tg_verdict validate(const tg_change *change) {
     reading(change->document);
     writing(change->document);
     memory();
+    granted();
     tg_log(TG_INFO, "%zu checks failed", failures.count);
     tg_count("checks", 1);
     tg_gauge("failed", (double)failures.count);

@@ -13,6 +13,9 @@
 
     export(StockRules)
 
+What an operator must grant, and `uses` in plugin.yaml names, has modules of its own: `from tidegate_plugin import clock, environment, http,
+random`.
+
 Everything a plugin imports it imports at the top of a file: inside the component there are no files to import from. An
 exception ends the instance; the host finds the change that raised it and puts that one into the dead letter.
 """

@@ -2,13 +2,22 @@
 
     plugin = configure(StockRules, {"minimum": 1})
     assert plugin.validate(insert("shop.inventory", {"_id": 1, "quantity": 0})) == reject("quantity", "is 0, less than 1")
+
+What an operator would grant, a test gives; what it does not give is not there, and the clock stands still at 2024-01-01:
+
+    with given(env={"REGION": "eu"}, http={("GET", "https://api.example.com/items/7"): http.Response(200, body=b"{}")}):
+        plugin.validate(...)
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
+from . import world
 from .change import Change, Document, Operation
 from .extended_json import dumps
 from .roles import Plugin
@@ -21,6 +30,26 @@ def configure(plugin: type[P], config: dict[str, Any] | None = None) -> P:
     instance = plugin()
     instance.configure(config or {})
     return instance
+
+
+@contextmanager
+def given(
+    *,
+    clock: datetime | None = None,
+    env: Mapping[str, str] | None = None,
+    http: Mapping[tuple[str, str], Any] | None = None,
+) -> Iterator[None]:
+    """What the plugin gets inside of the `with`: the time at which the clock stands (without a time zone it counts as UTC), variables of
+    the environment, and by method and URL an `http.Response`, or an `http.HttpError` to be raised."""
+    before = world.current
+    world.current = world.World(variables=dict(env or {}), answers=dict(http or {}))
+    if clock is not None:
+        at = clock if clock.tzinfo else clock.replace(tzinfo=timezone.utc)
+        world.current.milliseconds = (at - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(milliseconds=1)
+    try:
+        yield
+    finally:
+        world.current = before
 
 
 def change(
