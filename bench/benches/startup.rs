@@ -16,11 +16,23 @@ use criterion::{Criterion, criterion_group, criterion_main};
 const SETS: [(&str, [&str; 5]); 2] = [
     (
         "rust, c and go",
-        ["inventory-validator", "inventory-migrator", "inventory-validator-c", "inventory-validator-go", "inventory-router"],
+        [
+            "inventory-validator",
+            "inventory-migrator",
+            "inventory-validator-c",
+            "inventory-validator-go",
+            "inventory-router",
+        ],
     ),
     (
         "rust, c, go, js and python",
-        ["inventory-validator", "inventory-validator-c", "inventory-validator-go", "inventory-validator-js", "inventory-validator-python"],
+        [
+            "inventory-validator",
+            "inventory-validator-c",
+            "inventory-validator-go",
+            "inventory-validator-js",
+            "inventory-validator-python",
+        ],
     ),
 ];
 

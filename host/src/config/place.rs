@@ -37,11 +37,16 @@ impl HttpPlace {
 
     /// Whether requests to this address and port are meant.
     pub(crate) fn covers_address(&self, address: IpAddr, port: u16, usual: bool) -> bool {
-        self.names(address) && self.covers_port(port, usual)
+        self.contains(address) && self.covers_port(port, usual)
     }
 
-    /// Whether the address lies in the range that this is.
-    pub(crate) fn names(&self, address: IpAddr) -> bool {
+    /// Whether a name that is granted may lead to the address, on whatever port the name is granted. An address with a port of its own is
+    /// for requests to it alone: who names one service of a machine has not named the others.
+    pub(crate) fn opens(&self, address: IpAddr) -> bool {
+        self.port.is_none() && self.contains(address)
+    }
+
+    fn contains(&self, address: IpAddr) -> bool {
         matches!(&self.host, Host::Addresses(range) if range.contains(&address))
     }
 
@@ -73,7 +78,8 @@ impl FromStr for HttpPlace {
         }
         let url = Url::parse(&format!("http://{rest}/")).map_err(|_| wrong)?;
         // A port of 80 is the scheme's own, which the URL leaves out.
-        let port = url.port().or_else(|| rest.ends_with(":80").then_some(80));
+        let written = rest.rsplit_once(':').filter(|(host, _)| !host.contains(':') || host.ends_with(']'));
+        let port = url.port().or_else(|| written?.1.parse().ok());
         let name = url.host_str().ok_or(wrong)?;
         let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
         match bare.parse::<IpAddr>() {
@@ -135,6 +141,7 @@ mod tests {
         assert_eq!(place("API.Example.com.").to_string(), "api.example.com");
         assert_eq!(place("bücher.example").to_string(), "xn--bcher-kva.example");
         assert_eq!(place("10.1.2.3/8").to_string(), "10.0.0.0/8");
+        assert_eq!(place("api.example.com:080").to_string(), "api.example.com:80");
     }
 
     #[test]
@@ -180,5 +187,12 @@ mod tests {
         assert!(!place("10.0.0.0/8").covers_address(outside, 80, true));
         assert!(place("10.9.8.7:8080").covers_address(inside, 8080, false));
         assert!(!place("example.com").covers_address(inside, 80, true));
+    }
+
+    #[test]
+    fn names_may_lead_to_addresses_without_a_port() {
+        let address = "127.0.0.1".parse().expect("an address");
+        assert!(place("127.0.0.1").opens(address) && place("127.0.0.0/8").opens(address));
+        assert!(!place("127.0.0.1:9").opens(address) && !place("localhost").opens(address));
     }
 }

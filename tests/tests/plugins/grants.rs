@@ -271,7 +271,8 @@ async fn http_to_nothing_else() {
     let (web, rig) = (Web::start().await, rig());
     let port = web.address.port();
     // `localhost` is named, and the address it has is not.
-    let mut host = host(&rig, &with_http(&format!("'localhost:{port}', '*.example.com', 10.0.0.0/8")), "").await;
+    let places = format!("'localhost:{port}', '*.example.com', 10.0.0.0/8, '127.0.0.1:9', '[::1]:9'");
+    let mut host = host(&rig, &with_http(&places), "").await;
     let localhost = format!("http://localhost:{port}/echo");
     let questions = [
         http(&localhost),

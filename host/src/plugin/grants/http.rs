@@ -213,7 +213,9 @@ struct Looked {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("{name} is at {address}, which is no public address: `http` must name that too, as an address or a range")]
+#[error(
+    "{name} is at {address}, which is no public address: `http` must name that too, as an address or a range without a port"
+)]
 struct NotGranted {
     name: String,
     address: IpAddr,
@@ -225,7 +227,7 @@ impl Resolve for Looked {
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
             let may =
-                |address: IpAddr| is_public(address) || places.iter().any(|place| place.names(address.to_canonical()));
+                |address: IpAddr| is_public(address) || places.iter().any(|place| place.opens(address.to_canonical()));
             let (good, bad): (Vec<SocketAddr>, Vec<SocketAddr>) = found.partition(|address| may(address.ip()));
             match (good.is_empty(), bad.first()) {
                 (true, Some(address)) => {

@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{DeadLetterKind, FailureKind, MAX_NAMES, Metrics, is_name, names};
+use super::{DeadLetterKind, FailureKind, HttpOutcome, MAX_NAMES, Metrics, is_name, names};
 
 /// Metrics with every family in use.
 fn used() -> Metrics {
@@ -18,6 +18,7 @@ fn used() -> Metrics {
     let plugin = metrics.plugin("a");
     plugin.generation.set(3);
     assert!(plugin.count("seen", 5) && plugin.gauge("depth", 1.5));
+    plugin.http(HttpOutcome::Answered, Duration::from_millis(3));
     metrics
 }
 

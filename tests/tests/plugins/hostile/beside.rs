@@ -38,6 +38,11 @@ pub(super) struct Beside {
 impl Beside {
     /// Starts it with this guest; `stage` are more settings of its stage.
     pub(super) async fn start(guest: &Guest, stage: &str) -> Self {
+        Self::start_with_batches(BATCH, guest, stage).await
+    }
+
+    /// The same, with so many changes in a batch of `p` at most.
+    pub(super) async fn start_with_batches(most: usize, guest: &Guest, stage: &str) -> Self {
         let rig = Rig::with(guest);
         Guest::new(Role::Stamper).install(&rig.plugins(), "honest");
         let lines: String = (0..HONEST).map(|number| change(number, "honest")).collect();
@@ -50,7 +55,7 @@ plugins: {{ dir: plugins, limits: {{ time: 50ms }}, swap: {{ probation: off }} }
 pipelines:
   p:
     source: stdin
-    batch: {{ max_events: {BATCH}, linger: 100ms }}
+    batch: {{ max_events: {most}, linger: 100ms }}
     lanes: 1
     stages: [{{ plugin: guest{stage} }}]
     sinks: {{ out: {{ file: {{ path: out.jsonl }} }} }}

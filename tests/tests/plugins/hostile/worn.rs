@@ -13,14 +13,11 @@ const WORKS: usize = 1000;
 async fn whose_instance_is_worn_out_costs_one_change_of_a_thousand() {
     // A new instance works again: only a change that stood alone in the call that failed is lost to it.
     let guest = Guest::new(Role::Validator).when_marked(Deed::Trap).after_calls(WORKS as u32);
-    let mut beside = Beside::start(&guest, "").await;
-    let mut fed = 0;
-    while fed < WORKS + 50 {
-        // Never more than one change in a call.
-        beside.feed(fed..fed + 1, |_| MARKER.to_owned());
-        fed += 1;
-        beside.wait_delivered(if fed > WORKS { fed - 1 } else { fed }).await;
-    }
+    // One change in each call.
+    let mut beside = Beside::start_with_batches(1, &guest, "").await;
+    let fed = WORKS + 50;
+    beside.feed(0..fed, |_| MARKER.to_owned());
+    beside.wait_delivered(fed - 1).await;
     let delivered = beside.rig.delivered();
     assert_eq!(ids(&delivered), ids_without(0..fed, &[WORKS]));
     beside.is_unharmed().await;
