@@ -105,11 +105,13 @@ impl Pipeline {
                 self.stages = Some(stages);
                 Ok(())
             }
-            Err(mut faults) => {
+            Err(faults) => {
                 for fault in &faults {
                     tracing::error!(event = "start_failed", pipeline = %self.name, code = fault.code.as_str(), "{}", fault.message);
                 }
-                let first = faults.swap_remove(0);
+                let none =
+                    || Fault::fatal(Code::Internal, format!("the plugins of pipeline {} were not loaded", self.name));
+                let first = faults.into_iter().next().unwrap_or_else(none);
                 self.status.stopped(&first);
                 Err(first)
             }
