@@ -11,7 +11,7 @@ use mongodb::{
     options::{FindOptions, ReadConcern, ReadPreference, SelectionCriteria},
 };
 
-use super::{Owner, event::Reply};
+use super::{event::Reply, stream::Owner};
 use crate::{
     change::{Change, Doc, Namespace, Operation},
     format::elements::Elements,

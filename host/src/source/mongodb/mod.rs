@@ -13,48 +13,33 @@
 pub(crate) mod event;
 mod faults;
 mod lookup;
+mod select;
+mod stream;
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use bson::{Bson, Document, doc};
-use bytes::Bytes;
 use bytestring::ByteString;
-use futures::StreamExt as _;
-use mongodb::{
-    Client,
-    options::{AggregateOptions, ClientOptions, ReadConcern},
-    raw_batch_cursor::RawBatchCursor,
-};
-use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
+use mongodb::{Client, options::ClientOptions};
+use tokio::{sync::mpsc, time::Instant};
 
 use self::{
-    event::{Event, ID_LENGTH, Names, Places, Reply, position, token_of},
-    faults::{Phase, Place, fault, password_of, redacted},
+    event::{Event, ID_LENGTH, Names, Places, position, token_of},
+    faults::{Phase, Place, fault, password_of},
+    stream::{AHEAD, Current, Opener, Stream, read_ahead},
 };
 use crate::{
     batch::Batch,
     config::{FullDocument, MongodbSourceConfig},
     error::{Code, Fault},
     format::elements::Malformed,
-    position::{Position, Positions},
+    position::Positions,
     source::{BatchLimits, Read, Source},
 };
 
-/// Events the server may put into one reply. It answers with fewer as soon as the oplog ends.
-const REPLY_EVENTS: u32 = 10_000;
-/// How long the server waits for a first event before it answers with none.
-const AWAIT: Duration = Duration::from_secs(1);
-/// How long an answer may take on top of that before the connection counts as dead. A server that has to read through
-/// a long oplog for few matching events answers late, so this is generous.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a usable server is looked for, so that a wrong host name is told soon; the pipeline tries again after it.
 const SELECTION: Duration = Duration::from_secs(5);
 /// Least time between two batches that move the position of an idle stream alone.
 const IDLE: Duration = Duration::from_secs(1);
-/// Replies read ahead; each is 16 MiB at most.
-const AHEAD: usize = 2;
-/// How often in a row a stream may be closed by the server without an event before that is an error.
-const CLOSED_IN_A_ROW: u32 = 3;
 
 /// Told of each event that is no change of a document: its kind (`drop`, `rename`, `invalidate`, ...) and namespace.
 pub type OnDdl = Arc<dyn Fn(&str, &str) + Send + Sync>;
@@ -69,36 +54,6 @@ pub struct MongodbSource {
     names: Names,
 }
 
-/// An open change stream.
-struct Stream {
-    replies: mpsc::Receiver<Result<Reply, Fault>>,
-    reader: JoinHandle<()>,
-    current: Option<Current>,
-    /// Where the last batch ended, and when it was handed out.
-    last: (Option<Position>, Instant),
-}
-
-struct Current {
-    reply: Arc<Reply>,
-    /// Bytes of the event array that are done.
-    offset: usize,
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.reader.abort();
-    }
-}
-
-/// The bytes of a reply, so that documents can be slices of it.
-struct Owner(mongodb::raw_batch_cursor::RawBatch);
-
-impl AsRef<[u8]> for Owner {
-    fn as_ref(&self) -> &[u8] {
-        self.0.as_raw_document().as_bytes()
-    }
-}
-
 impl MongodbSource {
     /// Nothing is connected before [`Source::open`].
     pub fn new(config: MongodbSourceConfig, limits: BatchLimits, on_ddl: OnDdl) -> Self {
@@ -107,18 +62,7 @@ impl MongodbSource {
 
     /// What is watched, without secrets: `mongodb shop.[inventory,transactions]`.
     pub fn describe(config: &MongodbSourceConfig) -> String {
-        match (&config.database, &*config.collections) {
-            (None, _) => "mongodb *".to_owned(),
-            (Some(database), []) => format!("mongodb {database}.*"),
-            (Some(database), collections) => format!("mongodb {database}.[{}]", collections.join(",")),
-        }
-    }
-
-    fn watched(&self) -> String {
-        match &self.config.database {
-            None => "the whole deployment".to_owned(),
-            Some(database) => format!("database {database}"),
-        }
+        select::describe(config)
     }
 
     /// The client, made at the first opening: it keeps its connections over later ones.
@@ -130,7 +74,7 @@ impl MongodbSource {
         let password = password_of(uri);
         let mut place = Place {
             hosts: "the configured host".to_owned(),
-            watched: self.watched(),
+            watched: select::watched(&self.config),
             patience: SELECTION,
             password,
             filtered: !self.config.pipeline.is_empty(),
@@ -145,34 +89,6 @@ impl MongodbSource {
         let client = Client::with_options(options).map_err(|error| bad(&error, &place))?;
         self.client = Some((client.clone(), place.clone()));
         Ok((client, place))
-    }
-
-    /// The stages after `$changeStream`: the collections, then the operator's own.
-    fn stages(&self, place: &Place) -> Result<Vec<Document>, Fault> {
-        let mut stages = Vec::new();
-        if self.config.collections.len() > 1 {
-            stages.push(doc! { "$match": { "$or": [
-                { "ns.coll": { "$in": self.config.collections.clone() } },
-                { "operationType": { "$in": ["invalidate", "dropDatabase"] } },
-            ] } });
-        }
-        for (index, stage) in self.config.pipeline.iter().enumerate() {
-            match Bson::try_from(stage.clone()) {
-                Ok(Bson::Document(stage)) => stages.push(stage),
-                Ok(_) => {
-                    let message =
-                        format!("stage {} of the source's `pipeline` is no map such as {{$match: ...}}", index + 1);
-                    return Err(Fault::fatal(Code::MongoConfiguration, message));
-                }
-                Err(cause) => {
-                    let cause = redacted(&cause.to_string(), place.password.as_deref());
-                    let message =
-                        format!("stage {} of the source's `pipeline` is no Extended JSON: {cause}", index + 1);
-                    return Err(Fault::fatal(Code::MongoConfiguration, message));
-                }
-            }
-        }
-        Ok(stages)
     }
 
     /// Cuts one batch off the current reply, or says that there is nothing to hand out yet.
@@ -259,7 +175,7 @@ impl Source for MongodbSource {
     async fn open(&mut self, from: &Positions) -> Result<Positions, Fault> {
         self.stream = None;
         let (client, place) = self.client().await?;
-        let stages = self.stages(&place)?;
+        let stages = select::stages(&self.config, &place)?;
         let from = from.whole();
         let after = match from {
             None => None,
@@ -326,113 +242,6 @@ impl Source for MongodbSource {
                 }
             }
         }
-    }
-}
-
-/// Polls the cursor, so that the server works on the next reply while this one is processed.
-async fn read_ahead(
-    opener: Opener,
-    mut cursor: RawBatchCursor,
-    mut resume: Option<String>,
-    sender: mpsc::Sender<Result<Reply, Fault>>,
-) {
-    let mut closed = 0;
-    loop {
-        let reply = match opener.next(&mut cursor, Phase::Reading).await {
-            Ok(Some(reply)) => {
-                closed = 0;
-                resume = reply.last_token().or(resume);
-                Ok(reply)
-            }
-            // The server closes a stream after `invalidate`; it goes on behind that event.
-            Ok(None) => {
-                closed += 1;
-                let reopened = match resume.as_deref().filter(|_| closed <= CLOSED_IN_A_ROW) {
-                    Some(after) => opener.open(Some(after)).await,
-                    None => Err(Fault::transient(
-                        Code::MongoError,
-                        format!("MongoDB at {} closes the change stream again and again", opener.place.hosts),
-                    )),
-                };
-                match reopened {
-                    Ok(reopened) => {
-                        cursor = reopened;
-                        continue;
-                    }
-                    Err(fault) => Err(fault),
-                }
-            }
-            Err(fault) => Err(fault),
-        };
-        let ended = reply.is_err();
-        if sender.send(reply).await.is_err() || ended {
-            return;
-        }
-    }
-}
-
-/// What it takes to open the stream, and to open it again.
-struct Opener {
-    client: Client,
-    database: Option<String>,
-    /// The one collection that is watched: the server then need not match each event of the database, which costs it a
-    /// quarter more CPU time. It ends such a stream with `invalidate` when the collection goes, and it is opened again.
-    collection: Option<String>,
-    stages: Vec<Document>,
-    place: Place,
-}
-
-impl Opener {
-    async fn open(&self, after: Option<&str>) -> Result<RawBatchCursor, Fault> {
-        let mut change_stream = Document::new();
-        if let Some(token) = after {
-            // `startAfter` works behind an `invalidate` too, where `resumeAfter` does not.
-            change_stream.insert("startAfter", doc! { "_data": token });
-        }
-        if self.database.is_none() {
-            change_stream.insert("allChangesForCluster", true);
-        }
-        let stages = std::iter::once(doc! { "$changeStream": change_stream }).chain(self.stages.iter().cloned());
-        let mut options = AggregateOptions::default();
-        options.batch_size = Some(REPLY_EVENTS);
-        options.max_await_time = Some(AWAIT);
-        options.read_concern = Some(ReadConcern::majority());
-        let database = self.client.database(self.database.as_deref().unwrap_or("admin"));
-        let opening = pin!(async {
-            match &self.collection {
-                Some(name) => {
-                    database.collection::<Document>(name).aggregate(stages).with_options(options).batch().await
-                }
-                None => database.aggregate(stages).with_options(options).batch().await,
-            }
-        });
-        match tokio::time::timeout(PATIENCE, opening).await {
-            Ok(opened) => opened.map_err(|error| {
-                let phase = if after.is_some() { Phase::Resuming } else { Phase::Opening };
-                fault(&error, phase, &self.place)
-            }),
-            Err(_) => Err(self.silent()),
-        }
-    }
-
-    /// The next reply; none when the server closed the stream.
-    async fn next(&self, cursor: &mut RawBatchCursor, phase: Phase) -> Result<Option<Reply>, Fault> {
-        match tokio::time::timeout(AWAIT + PATIENCE, cursor.next()).await {
-            Ok(Some(Ok(batch))) => Reply::new(Bytes::from_owner(Owner(batch))).map(Some).map_err(|cause| {
-                Fault::transient(
-                    Code::MongoError,
-                    format!("an answer of MongoDB at {} cannot be read: {cause}", self.place.hosts),
-                )
-            }),
-            Ok(Some(Err(error))) => Err(fault(&error, phase, &self.place)),
-            Ok(None) => Ok(None),
-            Err(_) => Err(self.silent()),
-        }
-    }
-
-    fn silent(&self) -> Fault {
-        let (hosts, patience) = (&self.place.hosts, AWAIT + PATIENCE);
-        Fault::transient(Code::MongoUnreachable, format!("MongoDB at {hosts} did not answer within {patience:?}"))
     }
 }
 
