@@ -396,6 +396,26 @@ pub struct MongodbSourceConfig {
     /// Where to begin when there is no checkpoint.
     #[serde(default)]
     pub start: StartAt,
+    /// When the documents that exist already are copied.
+    #[serde(default)]
+    pub snapshot: Snapshot,
+}
+
+/// `source.mongodb.snapshot`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Snapshot {
+    /// Never: only changes are sent.
+    #[default]
+    Never,
+    /// Before the first change, once.
+    Initial,
+    /// The same, but only collections that the MongoDB sink has not.
+    Missing,
+    /// At each start of the pipeline.
+    Always,
+    /// Once, and no changes follow: the pipeline ends.
+    Only,
 }
 
 /// `source.mongodb.full_document`

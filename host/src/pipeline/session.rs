@@ -23,7 +23,7 @@ use crate::{
     dead_letter::DeadLetterWriter,
     error::{Code, Fault},
     sink::AnySink,
-    source::{AnySource, BatchLimits},
+    source::{AnySource, BatchLimits, Hooks},
 };
 
 /// How a session ended well.
@@ -224,11 +224,16 @@ impl Pipeline {
             }
             .run(from_reader),
         );
-        let ddl = self.metrics.pipeline(&self.name);
+        let (ddl, copying) = (self.metrics.pipeline(&self.name), self.status.clone());
+        let hooks = Hooks {
+            copied: Arc::clone(&self.copied),
+            on_ddl: Arc::new(move |kind, _| ddl.ddl(kind)),
+            on_copy: Arc::new(move |progress| copying.source_copies(progress)),
+        };
         parts.spawn(
             reader::Reader {
                 pipeline: Arc::clone(&self.name),
-                source: AnySource::new(&self.config.source, self.limits, Arc::new(move |kind, _| ddl.ddl(kind))),
+                source: AnySource::new(&self.config, self.limits, hooks),
                 limits: self.limits,
                 at: from,
                 opening,

@@ -3,9 +3,18 @@
 pub mod lines;
 pub mod mongodb;
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
-use crate::{batch::Batch, config::SourceConfig, error::Fault, position::Positions};
+use crate::{
+    batch::Batch,
+    config::{PipelineConfig, SourceConfig},
+    error::Fault,
+    position::Positions,
+};
 
 /// How a batch is cut, from the pipeline's `batch` settings.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +25,17 @@ pub struct BatchLimits {
     pub max_bytes: usize,
     /// How long a batch that is not full waits for more.
     pub linger: Duration,
+}
+
+/// What a source tells beside its changes.
+#[derive(Clone)]
+pub struct Hooks {
+    /// Whether the pipeline has begun a copy since the host started.
+    pub copied: Arc<AtomicBool>,
+    /// Of events that change no document.
+    pub on_ddl: mongodb::OnDdl,
+    /// How far a copy is.
+    pub on_copy: mongodb::OnCopy,
 }
 
 /// What a source answers when asked for more.
@@ -59,11 +79,12 @@ pub enum AnySource {
 }
 
 impl AnySource {
-    /// The source a configuration names; nothing is opened yet. `on_ddl` is told of events that change no document.
-    pub fn new(config: &SourceConfig, limits: BatchLimits, on_ddl: mongodb::OnDdl) -> Self {
-        match config {
+    /// The source a pipeline names; nothing is opened yet.
+    pub fn new(pipeline: &PipelineConfig, limits: BatchLimits, hooks: Hooks) -> Self {
+        match &pipeline.source {
             SourceConfig::Mongodb(config) => {
-                Self::Mongodb(Box::new(mongodb::MongodbSource::new(config.clone(), limits, on_ddl)))
+                let target = mongodb::Target::of(pipeline);
+                Self::Mongodb(Box::new(mongodb::MongodbSource::new(config.clone(), target, limits, hooks)))
             }
             SourceConfig::File(config) => Self::File(Box::new(lines::FileSource::new(config.path.clone(), limits))),
             SourceConfig::Stdin(_) => Self::Stdin(Box::new(lines::StdinSource::new(limits))),

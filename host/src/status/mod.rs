@@ -21,6 +21,7 @@ use crate::{
     error::{Code, Fault},
     plugin::PluginControl,
     position::Position,
+    source::mongodb::CopyProgress,
     telemetry::metrics::{Gauge, Metrics, PipelineMetrics, SinkMetrics, StageMetrics},
 };
 
@@ -182,6 +183,7 @@ struct Now {
     checkpoint_problem: Option<Problem>,
     source_circuit: Circuit,
     source_position: Option<Position>,
+    copy: Option<CopyProgress>,
     last_change_at: Option<SystemTime>,
     opening_stored: bool,
     sinks: Vec<SinkNow>,
@@ -240,6 +242,7 @@ impl Status {
                 checkpoint_problem: None,
                 source_circuit: Circuit::default(),
                 source_position: None,
+                copy: None,
                 last_change_at: None,
                 opening_stored: false,
                 sinks: vec![SinkNow::default(); parts.sinks.len()],
@@ -359,6 +362,14 @@ impl PipelineStatus {
                 now.source_position = position.cloned();
             }
         });
+    }
+
+    /// The source copies what exists already, and is so far.
+    pub fn source_copies(&self, progress: &CopyProgress) {
+        let gauge = |documents| i64::try_from(documents).unwrap_or(i64::MAX);
+        self.0.metrics.copy_documents.set(gauge(progress.documents));
+        self.0.metrics.copy_expected.set(gauge(progress.of_documents));
+        self.update(|now| now.copy = Some(progress.clone()));
     }
 
     /// The source is down and will be opened again.

@@ -10,9 +10,13 @@
 //! where the document is gone. They are matched by `_id`; on a sharded cluster where `_id` is not unique, the shard key
 //! is not compared.
 
+mod catch_up;
+mod copy;
 pub(crate) mod event;
 mod faults;
+mod hand_over;
 mod lookup;
+mod order;
 mod select;
 mod stream;
 
@@ -23,17 +27,24 @@ use mongodb::{Client, options::ClientOptions};
 use tokio::{sync::mpsc, time::Instant};
 
 use self::{
-    event::{Event, ID_LENGTH, Names, Places, position, token_of},
+    catch_up::CatchUp,
+    copy::Copy,
+    event::{Event, ID_LENGTH, Names, Places, epoch_of, position, token_of},
     faults::{Phase, Place, fault, password_of},
+    hand_over::Begin,
     stream::{AHEAD, Current, Opener, Stream, read_ahead},
+};
+pub use self::{
+    copy::{CollectionProgress, CopyProgress, OnCopy},
+    hand_over::Target,
 };
 use crate::{
     batch::Batch,
     config::{FullDocument, MongodbSourceConfig},
     error::{Code, Fault},
     format::elements::Malformed,
-    position::Positions,
-    source::{BatchLimits, Read, Source},
+    position::{Position, Positions, WHOLE},
+    source::{BatchLimits, Hooks, Read, Source},
 };
 
 /// How long a usable server is looked for, so that a wrong host name is told soon; the pipeline tries again after it.
@@ -47,17 +58,36 @@ pub type OnDdl = Arc<dyn Fn(&str, &str) + Send + Sync>;
 /// The source.
 pub struct MongodbSource {
     config: MongodbSourceConfig,
+    target: Option<Target>,
     limits: BatchLimits,
-    on_ddl: OnDdl,
+    hooks: Hooks,
     client: Option<(Client, Place)>,
+    /// What is read first, where there is something to copy.
+    copy: Option<Copy>,
+    /// Where the stream is opened when the copy is done.
+    after_copy: Option<Position>,
     stream: Option<Stream>,
+    epoch: u32,
+    catch_up: Option<CatchUp>,
     names: Names,
 }
 
 impl MongodbSource {
     /// Nothing is connected before [`Source::open`].
-    pub fn new(config: MongodbSourceConfig, limits: BatchLimits, on_ddl: OnDdl) -> Self {
-        Self { config, limits, on_ddl, client: None, stream: None, names: Names::default() }
+    pub fn new(config: MongodbSourceConfig, target: Option<Target>, limits: BatchLimits, hooks: Hooks) -> Self {
+        Self {
+            config,
+            target,
+            limits,
+            hooks,
+            client: None,
+            copy: None,
+            after_copy: None,
+            stream: None,
+            epoch: 0,
+            catch_up: None,
+            names: Names::default(),
+        }
     }
 
     /// What is watched, without secrets: `mongodb shop.[inventory,transactions]`.
@@ -105,7 +135,7 @@ impl MongodbSource {
             )
         };
         let mut batch = Batch::default();
-        let (mut ids, mut places, mut size, mut last_token) = (String::new(), Places::default(), 0, None);
+        let (mut ids, mut places, mut size, mut last_token) = (String::new(), Places::new(self.epoch), 0, None);
         let mut ddl = Vec::new();
         for event in reply.events(offset) {
             let (bytes, next) = event.map_err(malformed)?;
@@ -137,7 +167,7 @@ impl MongodbSource {
         }
         let at_end = reply.is_read(offset);
         let token = if at_end { reply.token.as_deref().or(last_token) } else { last_token };
-        batch.position = token.map(position);
+        batch.position = token.map(|token| position(self.epoch, token));
         let ids = ByteString::from(ids);
         for (change, position) in batch.changes.iter_mut().zip(places.finish()) {
             change.position = Some(position);
@@ -148,7 +178,14 @@ impl MongodbSource {
             }
         }
         if self.config.full_document == FullDocument::Lookup {
-            lookup::attach(&mut batch.changes, client).await.map_err(|error| fault(&error, Phase::LookingUp, place))?;
+            let all = lookup::attach(&mut batch.changes, |_, _| true, client).await;
+            all.map_err(|error| fault(&error, Phase::LookingUp, place))?;
+        } else if let Some(catch_up) = &mut self.catch_up {
+            let attached = catch_up.attach(&mut batch.changes, client).await;
+            attached.map_err(|error| fault(&error, Phase::LookingUp, place))?;
+            if catch_up.is_over() {
+                self.catch_up = None;
+            }
         }
         // From here on nothing waits: a cancelled call before this point cuts the same batch again.
         for (kind, namespace) in ddl {
@@ -158,7 +195,7 @@ impl MongodbSource {
             } else {
                 tracing::info!(event = "source_ddl", kind, ns = namespace, "not a change of a document: passed over");
             }
-            (self.on_ddl)(&kind, namespace);
+            (self.hooks.on_ddl)(&kind, namespace);
         }
         stream.current = (!at_end).then_some(Current { reply, offset });
         let (last_position, last_time) = &stream.last;
@@ -171,12 +208,10 @@ impl MongodbSource {
     }
 }
 
-impl Source for MongodbSource {
-    async fn open(&mut self, from: &Positions) -> Result<Positions, Fault> {
-        self.stream = None;
-        let (client, place) = self.client().await?;
-        let stages = select::stages(&self.config, &place)?;
-        let from = from.whole();
+impl MongodbSource {
+    /// Opens the stream behind a position, or from now on.
+    async fn open_stream(&mut self, from: Option<&Position>) -> Result<Option<Position>, Fault> {
+        let opener = self.opener().await?;
         let after = match from {
             None => None,
             Some(position) => Some(token_of(position).map(str::to_owned).ok_or_else(|| {
@@ -187,25 +222,15 @@ impl Source for MongodbSource {
                 )
             })?),
         };
-        let collection = match self.config.collections.as_slice() {
-            [one] => Some(one.clone()),
-            _ => None,
-        };
-        let opener = Opener { client, database: self.config.database.clone(), collection, stages, place };
+        let epoch = from.and_then(epoch_of).unwrap_or_default();
         let mut cursor = opener.open(after.as_deref()).await?;
         let phase = if after.is_some() { Phase::Resuming } else { Phase::Opening };
-        let first = opener.next(&mut cursor, phase).await?;
-        let Some(first) = first else {
-            return Err(Fault::transient(
-                Code::MongoError,
-                format!("MongoDB at {} closed the change stream as soon as it was opened", opener.place.hosts),
-            ));
-        };
+        let first = opener.first(&mut cursor, phase).await?;
         let start = match (&after, first.is_read(0), &first.token) {
             // With events in it, the post-batch token is behind them: the position is still where it was asked for.
-            (Some(after), false, _) => Some(position(after)),
-            (_, true, Some(token)) => Some(position(token)),
-            (Some(after), true, None) => Some(position(after)),
+            (Some(after), false, _) => Some(position(epoch, after)),
+            (_, true, Some(token)) => Some(position(epoch, token)),
+            (Some(after), true, None) => Some(position(epoch, after)),
             // A new stream whose first reply has events already, or a server that sends no token: none is known yet.
             (None, ..) => None,
         };
@@ -220,16 +245,60 @@ impl Source for MongodbSource {
                 "the change stream begins now: documents that exist already are not sent, changes from now on are"
             );
         }
+        self.epoch = epoch;
+        self.catch_up = self.needs_to_catch_up().then(|| CatchUp::new(first.operation_time));
         let (sender, replies) = mpsc::channel(AHEAD);
         let current = Some(Current { reply: Arc::new(first), offset: 0 });
         let resume = start.as_ref().and_then(token_of).map(str::to_owned);
         let reader = tokio::spawn(read_ahead(opener, cursor, resume, sender));
         self.stream = Some(Stream { replies, reader, current, last: (start.clone(), Instant::now()) });
-        Ok(start.into())
+        Ok(start)
+    }
+
+    async fn opener(&mut self) -> Result<Opener, Fault> {
+        let (client, place) = self.client().await?;
+        let stages = select::stages(&self.config, &place)?;
+        let collection = match self.config.collections.as_slice() {
+            [one] => Some(one.clone()),
+            _ => None,
+        };
+        Ok(Opener { client, database: self.config.database.clone(), collection, stages, place })
+    }
+}
+
+impl Source for MongodbSource {
+    async fn open(&mut self, from: &Positions) -> Result<Positions, Fault> {
+        (self.stream, self.copy, self.after_copy) = (None, None, None);
+        match self.begin(from).await? {
+            Begin::Stream(positions) => {
+                let start = self.open_stream(positions.whole()).await?;
+                let mut positions = positions;
+                if let Some(start) = start {
+                    positions.set(WHOLE, start);
+                }
+                Ok(positions)
+            }
+            Begin::Copy(positions) => Ok(positions),
+            Begin::Ended => Ok(from.clone()),
+        }
     }
 
     async fn next(&mut self) -> Result<Read, Fault> {
         loop {
+            if let Some(copy) = &mut self.copy {
+                match copy.next(&self.limits).await? {
+                    Some(batch) => return Ok(Read::Batch(batch)),
+                    None => self.copy = None,
+                }
+            }
+            if self.is_at_its_end() {
+                return Ok(Read::End);
+            }
+            // Opened again when this future is dropped meanwhile.
+            if let Some(position) = self.after_copy.clone() {
+                self.open_stream(Some(&position)).await?;
+                self.after_copy = None;
+            }
             if let Some(batch) = self.cut().await? {
                 return Ok(Read::Batch(batch));
             }

@@ -27,7 +27,7 @@ const REPLY_EVENTS: u32 = 10_000;
 const AWAIT: Duration = Duration::from_secs(1);
 /// How long an answer may take on top of that before the connection counts as dead. A server that has to read through
 /// a long oplog for few matching events answers late, so this is generous.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// Replies read ahead; each is 16 MiB at most.
 pub(super) const AHEAD: usize = 2;
 /// How often in a row a stream may be closed by the server without an event before that is an error.
@@ -149,6 +149,15 @@ impl Opener {
             }),
             Err(_) => Err(self.silent()),
         }
+    }
+
+    /// The first reply, which comes at once, with events or without.
+    pub(super) async fn first(&self, cursor: &mut RawBatchCursor, phase: Phase) -> Result<Reply, Fault> {
+        self.next(cursor, phase).await?.ok_or_else(|| {
+            let hosts = &self.place.hosts;
+            let message = format!("MongoDB at {hosts} closed the change stream as soon as it was opened");
+            Fault::transient(Code::MongoError, message)
+        })
     }
 
     /// The next reply; none when the server closed the stream.

@@ -11,10 +11,10 @@ use super::MongodbSource;
 use crate::{
     batch::Batch,
     change::{Change, Doc, Operation},
-    config::{FullDocument, MongodbSourceConfig, StartAt},
+    config::{FullDocument, MongodbSourceConfig, Snapshot, StartAt},
     error::{Code, Fault},
     position::{Position, Positions},
-    source::{BatchLimits, Read, Source as _},
+    source::{BatchLimits, Hooks, Read, Source as _},
     testing::Server,
 };
 
@@ -28,6 +28,7 @@ fn config(uri: String, collections: &[&str]) -> MongodbSourceConfig {
         pipeline: Vec::new(),
         full_document: FullDocument::Lookup,
         start: StartAt::Now,
+        snapshot: Snapshot::Never,
     }
 }
 
@@ -37,7 +38,16 @@ fn source(config: MongodbSourceConfig, limits: BatchLimits) -> (MongodbSource, D
     let ddl = Ddl::default();
     let seen = ddl.clone();
     (
-        MongodbSource::new(config, limits, Arc::new(move |kind, ns| seen.lock().unwrap().push(format!("{kind} {ns}")))),
+        MongodbSource::new(
+            config,
+            None,
+            limits,
+            Hooks {
+                copied: Arc::default(),
+                on_ddl: Arc::new(move |kind, ns| seen.lock().unwrap().push(format!("{kind} {ns}"))),
+                on_copy: Arc::new(|_| {}),
+            },
+        ),
         ddl,
     )
 }

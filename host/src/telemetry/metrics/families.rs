@@ -104,6 +104,8 @@ families! {
     batches: OfPipeline => Counter, BATCHES;
     events_filtered: OfPipeline => Counter, EVENTS_FILTERED;
     source_retries: OfPipeline => Counter, SOURCE_RETRIES;
+    copy_documents: OfPipeline => Gauge, SOURCE_COPY;
+    copy_expected: OfPipeline => Gauge, SOURCE_COPY_EXPECTED;
     source_ddl: OfPipelineKind => Counter, SOURCE_DDL;
     dead_letters: OfPipelineKind => Counter, DEAD_LETTERS;
     events_out: OfSink => Counter, EVENTS_OUT;
