@@ -7,6 +7,7 @@
 mod bad_source;
 mod collections;
 mod control;
+mod copying;
 mod dead_letters;
 mod dlq;
 mod entries;

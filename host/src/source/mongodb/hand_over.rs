@@ -57,6 +57,12 @@ impl Target {
     }
 }
 
+/// The epoch of what begins anew: greater than any that a sink may have, also one that got a little further than the others.
+fn next_epoch(epoch: u32) -> u32 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    epoch.saturating_add(1).max(u32::try_from(since.as_secs()).unwrap_or(u32::MAX))
+}
+
 impl MongodbSource {
     /// Finds out what comes first, and opens it where it is a copy.
     pub(super) async fn begin(&mut self, from: &Positions) -> Result<Begin, Fault> {
@@ -66,7 +72,7 @@ impl MongodbSource {
             (None, Snapshot::Never) => Ok(Begin::Stream(from.clone())),
             (None, _) => self.begin_copy(0, false).await,
             (Some(epoch), Snapshot::Always) if !self.hooks.copied.load(Relaxed) => {
-                self.begin_copy(epoch.saturating_add(1), true).await
+                self.begin_copy(next_epoch(epoch), true).await
             }
             (Some(_), Snapshot::Never) => {
                 if copy::is_unfinished(from) {
