@@ -148,9 +148,6 @@ impl Command {
 /// What makes the target's document the same as the source's; none for an update whose document is gone: the delete follows.
 fn replacement(delivery: &Delivery<'_>, late: bool) -> Result<Option<(Kind, RawDocumentBuf)>, String> {
     let change = delivery.change;
-    if change.operation.is_ddl() {
-        return Ok(None);
-    }
     let Some(key) = &change.key else {
         return Err(
             "it has no key, and a document is written by its key; use `mode: append` for such changes".to_owned()
