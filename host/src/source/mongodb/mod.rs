@@ -80,8 +80,8 @@ pub struct MongodbSource {
 
 impl MongodbSource {
     /// Nothing is connected before [`Source::open`].
-        let expanded = Arc::new(AtomicBool::new(config.ddl == SourceDdl::Deliver));
     pub fn new(config: MongodbSourceConfig, target: Option<Target>, limits: BatchLimits, hooks: Hooks) -> Self {
+        let expanded = Arc::new(AtomicBool::new(config.ddl == SourceDdl::Deliver));
         Self {
             config,
             target,
