@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{
     model::{
-        CheckpointConfig, Config, DeadLetterConfig, FullDocument, LimitsConfig, MongodbDeadLetterConfig,
+        CheckpointConfig, Config, DdlAction, DeadLetterConfig, FullDocument, LimitsConfig, MongodbDeadLetterConfig,
         MongodbSourceConfig, PipelineConfig, RetryConfig, Secret, SinkConfig, Snapshot, SourceConfig, StageConfig,
         SwapConfig, Switch, WriteMode,
     },
@@ -534,6 +534,15 @@ impl Check<'_> {
                 if mongodb.collection.as_ref().is_some_and(|name| name.is_empty() || name.contains(['$', '\0'])) {
                     let help = "a name is not empty and holds no `$`";
                     self.value(&at.key("collection"), "is no name of a collection", help);
+                }
+                for (name, action) in [("drop", mongodb.ddl.drop), ("rename", mongodb.ddl.rename)] {
+                    if mongodb.collection.is_some() && action == DdlAction::Apply {
+                        let message = format!(
+                            "`ddl.{name}: apply` with `collection`: all collections of the source are one there"
+                        );
+                        let help = "leave `collection` out, or do not apply it";
+                        self.report(&at.key("ddl").key(name), Code::ConfigConflict, message, help);
+                    }
                 }
             }
             SinkConfig::File(file) => {

@@ -20,7 +20,10 @@ mod order;
 mod select;
 mod stream;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use bytestring::ByteString;
 use mongodb::{Client, options::ClientOptions};
@@ -40,7 +43,8 @@ pub use self::{
 };
 use crate::{
     batch::Batch,
-    config::{FullDocument, MongodbSourceConfig},
+    change::Operation,
+    config::{FullDocument, MongodbSourceConfig, SourceDdl},
     error::{Code, Fault},
     format::elements::Malformed,
     position::{Position, Positions, WHOLE},
@@ -70,11 +74,14 @@ pub struct MongodbSource {
     epoch: u32,
     catch_up: Option<CatchUp>,
     names: Names,
+    /// Whether the server is asked for all events of collections; false once it turned out not to know them.
+    expanded: Arc<AtomicBool>,
 }
 
 impl MongodbSource {
     /// Nothing is connected before [`Source::open`].
     pub fn new(config: MongodbSourceConfig, target: Option<Target>, limits: BatchLimits, hooks: Hooks) -> Self {
+        let expanded = Arc::new(AtomicBool::new(config.ddl == SourceDdl::Deliver));
         Self {
             config,
             target,
@@ -87,6 +94,7 @@ impl MongodbSource {
             epoch: 0,
             catch_up: None,
             names: Names::default(),
+            expanded,
         }
     }
 
@@ -141,11 +149,18 @@ impl MongodbSource {
             let (bytes, next) = event.map_err(malformed)?;
             let event = Event::read(bytes).map_err(malformed)?;
             let token = event.token.and_then(event::token_text).ok_or_else(|| no_token(place))?;
-            match event.document_operation() {
-                Some(_) if event.database.is_empty() || event.collection.is_empty() => return Err(projected(place)),
+            let delivered = || event.ddl_operation().filter(|_| self.config.ddl == SourceDdl::Deliver);
+            let operation = event.document_operation().or_else(delivered);
+            // What happened to a collection stands alone: all before it is for another state of the target than all behind it.
+            let alone = operation.is_some_and(Operation::is_ddl);
+            match operation {
+                Some(_) if event.is_without_place() => return Err(projected(place)),
                 Some(operation) => {
-                    if batch.changes.len() >= self.limits.max_events {
+                    if batch.changes.len() >= self.limits.max_events || (alone && !batch.changes.is_empty()) {
                         break;
+                    }
+                    if alone {
+                        ddl.push((event.operation.to_owned(), event.namespace(), true));
                     }
                     let id_start = ids.len();
                     let change =
@@ -160,10 +175,13 @@ impl MongodbSource {
                     batch.changes.push(change);
                 }
                 None if event.operation.is_empty() => return Err(projected(place)),
-                None => ddl.push((event.operation.to_owned(), format!("{}.{}", event.database, event.collection))),
+                None => ddl.push((event.operation.to_owned(), event.namespace(), false)),
             }
             last_token = Some(token);
             offset = next;
+            if alone {
+                break;
+            }
         }
         let at_end = reply.is_read(offset);
         let token = if at_end { reply.token.as_deref().or(last_token) } else { last_token };
@@ -188,9 +206,11 @@ impl MongodbSource {
             }
         }
         // From here on nothing waits: a cancelled call before this point cuts the same batch again.
-        for (kind, namespace) in ddl {
+        for (kind, namespace, delivered) in ddl {
             let namespace = namespace.trim_end_matches('.');
-            if matches!(&*kind, "drop" | "rename" | "dropDatabase" | "invalidate") {
+            if delivered {
+                tracing::info!(event = "source_ddl", kind, ns = namespace, "a change of a collection: delivered");
+            } else if matches!(&*kind, "drop" | "rename" | "dropDatabase" | "invalidate") {
                 tracing::warn!(event = "source_ddl", kind, ns = namespace, "not a change of a document: passed over");
             } else {
                 tracing::info!(event = "source_ddl", kind, ns = namespace, "not a change of a document: passed over");
@@ -262,7 +282,8 @@ impl MongodbSource {
             [one] => Some(one.clone()),
             _ => None,
         };
-        Ok(Opener { client, database: self.config.database.clone(), collection, stages, place })
+        let expanded = Arc::clone(&self.expanded);
+        Ok(Opener { client, database: self.config.database.clone(), collection, stages, place, expanded })
     }
 }
 

@@ -1,6 +1,13 @@
 //! An open change stream: the cursor, the task that reads ahead of the pipeline, and how it is opened again.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bson::{Document, doc};
 use bytes::Bytes;
@@ -115,12 +122,37 @@ pub(super) struct Opener {
     pub(super) collection: Option<String>,
     pub(super) stages: Vec<Document>,
     pub(super) place: Place,
+    /// Whether the server is asked for all events of collections, and not only for drop, rename and dropDatabase: since 6.0.
+    pub(super) expanded: Arc<AtomicBool>,
 }
 
 impl Opener {
-    /// A cursor on the stream behind that token, or from now on.
+    /// A cursor on the stream behind that token, or from now on. Whether the server knows all events of collections is found out by
+    /// asking for them, once.
     pub(super) async fn open(&self, after: Option<&str>) -> Result<RawBatchCursor, Fault> {
+        let phase = if after.is_some() { Phase::Resuming } else { Phase::Opening };
+        let mut opened = self.try_open(after).await?;
+        if let Err(error) = &opened
+            && self.expanded.load(Ordering::Relaxed)
+            && is_unknown_option(error)
+        {
+            self.expanded.store(false, Ordering::Relaxed);
+            tracing::warn!(
+                event = "source_ddl_limited",
+                hosts = self.place.hosts,
+                "this server tells of drop, rename and dropDatabase alone; from MongoDB 6.0 on `ddl: deliver` delivers create, \
+                 create_indexes, drop_indexes and modify too"
+            );
+            opened = self.try_open(after).await?;
+        }
+        opened.map_err(|error| fault(&error, phase, &self.place))
+    }
+
+    async fn try_open(&self, after: Option<&str>) -> Result<Result<RawBatchCursor, mongodb::error::Error>, Fault> {
         let mut change_stream = Document::new();
+        if self.expanded.load(Ordering::Relaxed) {
+            change_stream.insert("showExpandedEvents", true);
+        }
         if let Some(token) = after {
             // `startAfter` works behind an `invalidate` too, where `resumeAfter` does not.
             change_stream.insert("startAfter", doc! { "_data": token });
@@ -143,10 +175,7 @@ impl Opener {
             }
         });
         match tokio::time::timeout(PATIENCE, opening).await {
-            Ok(opened) => opened.map_err(|error| {
-                let phase = if after.is_some() { Phase::Resuming } else { Phase::Opening };
-                fault(&error, phase, &self.place)
-            }),
+            Ok(opened) => Ok(opened),
             Err(_) => Err(self.silent()),
         }
     }
@@ -178,5 +207,14 @@ impl Opener {
     fn silent(&self) -> Fault {
         let (hosts, patience) = (&self.place.hosts, AWAIT + PATIENCE);
         Fault::transient(Code::MongoUnreachable, format!("MongoDB at {hosts} did not answer within {patience:?}"))
+    }
+}
+
+/// Whether the server does not know the option for all events of collections; by its words too, as not all that speak the protocol use
+/// the same number.
+fn is_unknown_option(error: &mongodb::error::Error) -> bool {
+    match error.kind.as_ref() {
+        mongodb::error::ErrorKind::Command(command) => command.message.contains("showExpandedEvents"),
+        _ => false,
     }
 }

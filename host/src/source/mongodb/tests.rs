@@ -11,7 +11,7 @@ use super::MongodbSource;
 use crate::{
     batch::Batch,
     change::{Change, Doc, Operation},
-    config::{FullDocument, MongodbSourceConfig, Snapshot, StartAt},
+    config::{FullDocument, MongodbSourceConfig, Snapshot, SourceDdl, StartAt},
     error::{Code, Fault},
     position::{Position, Positions},
     source::{BatchLimits, Hooks, Read, Source as _},
@@ -29,6 +29,7 @@ fn config(uri: String, collections: &[&str]) -> MongodbSourceConfig {
         full_document: FullDocument::Lookup,
         start: StartAt::Now,
         snapshot: Snapshot::Never,
+        ddl: SourceDdl::Ignore,
     }
 }
 
