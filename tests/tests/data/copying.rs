@@ -271,6 +271,74 @@ async fn a_copy_for_each_start_brings_the_target_back_in_line() {
     }
 }
 
+async fn listed(database: &Database, command: Document) -> Vec<Document> {
+    let mut found: Vec<Document> = database.run_cursor_command(command).await.unwrap().try_collect().await.unwrap();
+    found.retain(|found| {
+        !found.get_str("name").is_ok_and(|name| name.starts_with("system.") || name.starts_with("tidegate"))
+    });
+    found.sort_by_key(|found| found.get_str("name").unwrap().to_owned());
+    for found in &mut found {
+        if let Ok(info) = found.get_document_mut("info") {
+            info.remove("uuid");
+        }
+    }
+    found
+}
+
+/// Collections, options, indexes and views of what is copied are those of the source.
+#[tokio::test]
+async fn c6_options_indexes_and_views_are_copied_with_the_documents() {
+    let scene = Scene::shared().await;
+    let source = &scene.database;
+    for command in [
+        doc! { "create": "plain" },
+        doc! { "create": "capped", "capped": true, "size": 100_000, "max": 50 },
+        doc! { "create": "collated", "collation": { "locale": "de", "strength": 1 } },
+        doc! { "create": "valid", "validator": { "n": { "$gte": 0 } }, "validationAction": "error" },
+        doc! { "create": "empty" },
+        doc! { "create": "view", "viewOn": "plain", "pipeline": [{ "$match": { "n": 1 } }] },
+        doc! { "create": "series", "timeseries": { "timeField": "t" } },
+    ] {
+        source.run_command(command).await.unwrap();
+    }
+    let indexes = [
+        doc! { "key": { "n": 1 }, "name": "unique", "unique": true },
+        doc! { "key": { "text": "text" }, "name": "text" },
+        doc! { "key": { "n": -1 }, "name": "partial", "partialFilterExpression": { "n": { "$gt": 10 } } },
+    ];
+    source.run_command(doc! { "createIndexes": "plain", "indexes": indexes.to_vec() }).await.unwrap();
+    for name in ["plain", "capped", "valid"] {
+        source.collection(name).insert_many(numbered(0..30)).await.unwrap();
+    }
+    let texts = (0..30).map(|n| doc! { "_id": format!("ä{}", 30 - n), "n": n });
+    source.collection("collated").insert_many(texts).await.unwrap();
+    let config = mirror(&scene, "missing", ", ddl: deliver", "replace", "sink");
+    let mut host = scene.host(&[config]);
+    let left_out = host.wait_event("copy_left_out").await;
+    assert!(field(&left_out, "ns").unwrap().as_str().unwrap().ends_with(".series"), "{left_out}");
+    host.wait_event("copy_done").await;
+    wait_equal(&scene, &["capped", "collated", "plain", "valid"]).await;
+    let capped = async |database: &Database| -> Vec<Document> {
+        let capped = database.collection::<Document>("capped");
+        capped.find(doc! {}).sort(doc! { "$natural": 1 }).await.unwrap().try_collect().await.unwrap()
+    };
+    assert_eq!(capped(&copy(&scene)).await, capped(source).await, "in the order of the capped collection");
+    eventually(PATIENCE, "the same collections", async || {
+        let list = doc! { "listCollections": 1 };
+        let (here, there) = (listed(source, list.clone()).await, listed(&copy(&scene), list).await);
+        if here == there { Ok(()) } else { Err(format!("{here:?}\n{there:?}")) }
+    })
+    .await;
+    eventually(PATIENCE, "the same indexes", async || {
+        let list = doc! { "listIndexes": "plain" };
+        let (here, there) = (listed(source, list.clone()).await, listed(&copy(&scene), list).await);
+        if here == there { Ok(()) } else { Err(format!("{here:?}\n{there:?}")) }
+    })
+    .await;
+    assert_eq!(host.stop().await, Some(0));
+    assert!(scene.dead_letters().is_empty(), "{:?}", scene.dead_letters());
+}
+
 #[tokio::test]
 async fn what_is_missing_needs_one_place_to_be_missing_in() {
     let scene = Scene::shared().await;

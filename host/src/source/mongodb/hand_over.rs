@@ -11,7 +11,7 @@ use super::{
     faults::Phase,
 };
 use crate::{
-    config::{FullDocument, MongodbSinkConfig, PipelineConfig, SinkConfig, Snapshot},
+    config::{FullDocument, MongodbSinkConfig, PipelineConfig, SinkConfig, Snapshot, SourceDdl},
     error::{Code, Fault},
     mongodb::MongoConnector,
     position::{Positions, WHOLE},
@@ -130,7 +130,9 @@ impl MongodbSource {
             (names.is_empty() || names.iter().any(|name| name == collection))
                 && !there.contains(&(database.to_owned(), target.to_owned()))
         };
-        let planned = copy::plan(&opener.client, &opener.place, epoch, self.config.database.as_deref(), wanted).await?;
+        let schemas = self.config.ddl == SourceDdl::Deliver;
+        let database = self.config.database.as_deref();
+        let planned = copy::plan(&opener.client, &opener.place, epoch, database, schemas, wanted).await?;
         let Planned { mut positions, left_out } = planned;
         for namespace in left_out {
             tracing::warn!(

@@ -12,6 +12,7 @@
 
 mod catch_up;
 mod copy;
+mod describe;
 pub(crate) mod event;
 mod faults;
 mod hand_over;
