@@ -12,6 +12,8 @@
 
 mod catch_up;
 mod copy;
+#[cfg_attr(not(test), expect(dead_code, reason = "the copy is to tell of what it copies"))]
+mod describe;
 pub(crate) mod event;
 mod faults;
 mod hand_over;
