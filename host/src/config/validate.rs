@@ -203,6 +203,15 @@ impl Check<'_> {
         for (sink_name, sink) in &pipeline.sinks {
             let at = sinks.key(sink_name);
             self.file_name(&at, "sink", sink_name);
+            if let SinkConfig::Mongodb(target) = sink
+                && target.ddl.rename == DdlAction::Apply
+                && !matches!(pipeline.checkpoint, CheckpointConfig::Sink(_))
+            {
+                let message = format!("the sink `{sink_name}` renames collections, and its position is kept elsewhere");
+                let help =
+                    "set `checkpoint: sink`: read again after a crash, a rename would meet documents from before it";
+                self.report(&at.key("mongodb").key("ddl").key("rename"), Code::ConfigConflict, message, help);
+            }
             self.sink(&at, name, sink_name, sink);
             if let (SourceConfig::Mongodb(source), SinkConfig::Mongodb(target)) = (&pipeline.source, sink)
                 && source.full_document == FullDocument::Off

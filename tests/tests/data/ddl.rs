@@ -10,7 +10,9 @@ use tidegate_tests::{Host, eventually};
 
 use crate::scene::{PATIENCE, Scene, all, inventory_stages, numbered};
 
-/// Everything is mirrored.
+/// Everything is mirrored, but for renames.
+const DROPS: &str = "{ drop: apply }";
+/// Everything is mirrored, with the position in the sink.
 const ALL: &str = "{ drop: apply, rename: apply }";
 
 /// This test's database, with what happens to its collections.
@@ -173,22 +175,26 @@ async fn modify(db: &Database) {
     }
 }
 
-async fn drop_and_rename(scene: &Scene) {
-    let db = &scene.database;
+async fn drop(db: &Database) {
     for command in [
         doc! { "dropIndexes": "plain", "index": "hash" },
         doc! { "dropIndexes": "plain", "index": ["wild", "geo"] },
         doc! { "drop": "baseless" },
         doc! { "drop": "images" },
         doc! { "drop": "series" },
-        doc! { "convertToCapped": "french", "size": 4096 },
-        doc! { "aggregate": "plain", "pipeline": [{ "$out": "outed" }], "cursor": {} },
-        doc! { "aggregate": "plain", "pipeline": [{ "$match": { "n": 1 } }, { "$out": "outed" }], "cursor": {} },
     ] {
         run(db, command).await;
     }
-    let full = |name: &str| format!("{}.{name}", scene.names.database());
+}
+
+async fn rename(scene: &Scene) {
+    let (db, full) = (&scene.database, |name: &str| format!("{}.{name}", scene.names.database()));
+    run(db, doc! { "create": "french", "collation": { "locale": "fr", "strength": 2 } }).await;
+    run(db, doc! { "convertToCapped": "french", "size": 4096 }).await;
     scene.collection("old").insert_many(numbered(0..5)).await.unwrap();
+    run(db, doc! { "aggregate": "old", "pipeline": [{ "$out": "outed" }], "cursor": {} }).await;
+    run(db, doc! { "aggregate": "old", "pipeline": [{ "$match": { "n": 1 } }, { "$out": "outed" }], "cursor": {} })
+        .await;
     let admin = db.client().database("admin");
     run(&admin, doc! { "renameCollection": full("old"), "to": full("new") }).await;
     scene.collection("new").insert_many(numbered(5..10)).await.unwrap();
@@ -202,7 +208,7 @@ async fn drop_and_rename(scene: &Scene) {
 #[tokio::test]
 async fn c6_what_happens_to_collections_happens_to_the_mirror_and_once_more_when_it_is_read_again() {
     let mut scene = Scene::shared().await;
-    let mut host = ready(&scene, mirroring(&scene, ALL)).await;
+    let mut host = ready(&scene, mirroring(&scene, DROPS)).await;
     make_collections(&scene.database).await;
     scene.collection("plain").insert_many((0..3).map(|n| doc! { "_id": n, "n": n, "u": n })).await.unwrap();
     make_indexes(&scene.database).await;
@@ -211,18 +217,43 @@ async fn c6_what_happens_to_collections_happens_to_the_mirror_and_once_more_when
     modify(&scene.database).await;
     caught_up(&scene, 2).await;
     assert_mirrored(&scene).await;
-    drop_and_rename(&scene).await;
+    drop(&scene.database).await;
     caught_up(&scene, 3).await;
     assert_mirrored(&scene).await;
     assert_eq!(host.stop().await, Some(0));
     assert_eq!(scene.dead_letters(), Vec::<serde_json::Value>::new());
     // The whole of it comes again, over a mirror that has it all.
-    replay(&mut scene, ALL).await;
+    replay(&mut scene, DROPS).await;
     assert_mirrored(&scene).await;
     // And over none.
     copy(&scene).drop().await.unwrap();
-    replay(&mut scene, ALL).await;
+    replay(&mut scene, DROPS).await;
     assert_mirrored(&scene).await;
+}
+
+#[tokio::test]
+async fn c6_renames_are_mirrored_with_the_position_in_the_sink_and_once_more_after_a_crash() {
+    let scene = Scene::shared().await;
+    let mut host = ready(&scene, keeping(&scene, ALL)).await;
+    rename(&scene).await;
+    caught_up(&scene, 1).await;
+    assert_mirrored(&scene).await;
+    assert_eq!(host.stop().await, Some(0));
+    // As a host leaves it that is killed between a rename and the position behind it.
+    let (admin, database) = (scene.database.client().database("admin"), scene.names.database());
+    for name in [database.to_owned(), copy(&scene).name().to_owned()] {
+        run(
+            &admin,
+            doc! { "renameCollection": format!("{name}.new"), "to": format!("{name}.over"), "dropTarget": true },
+        )
+        .await;
+    }
+    scene.collection("new").insert_many(numbered(50..55)).await.unwrap();
+    let mut host = ready(&scene, keeping(&scene, ALL)).await;
+    caught_up(&scene, 2).await;
+    assert_mirrored(&scene).await;
+    assert_eq!(host.stop().await, Some(0));
+    assert_eq!(scene.dead_letters(), Vec::<serde_json::Value>::new());
 }
 
 /// Inserts, drops and inserts in one go, so that a reply of the server holds it all.
@@ -239,7 +270,7 @@ async fn insert_drop_insert(scene: &Scene) {
 async fn a_drop_that_is_applied_stands_between_what_came_before_and_behind_it() {
     for kept in [false, true] {
         let scene = Scene::shared().await;
-        let pipeline = if kept { keeping(&scene, ALL) } else { mirroring(&scene, ALL) };
+        let pipeline = if kept { keeping(&scene, DROPS) } else { mirroring(&scene, DROPS) };
         let mut host = ready(&scene, pipeline).await;
         insert_drop_insert(&scene).await;
         caught_up(&scene, 1).await;
@@ -278,7 +309,7 @@ async fn what_the_target_has_in_another_form_stays_and_is_told() {
     run(&copy, doc! { "createIndexes": "others", "indexes": [{ "key": { "a": 1 }, "name": "one", "unique": true }] })
         .await;
     copy.collection("others").insert_one(doc! { "_id": 0, "a": 7 }).await.unwrap();
-    let mut host = ready(&scene, mirroring(&scene, ALL)).await;
+    let mut host = ready(&scene, mirroring(&scene, DROPS)).await;
     run(&scene.database, doc! { "create": "things", "validator": { "n": 1 } }).await;
     run(&scene.database, doc! { "createIndexes": "others", "indexes": [{ "key": { "b": 1 }, "name": "one" }] }).await;
     caught_up(&scene, 1).await;

@@ -4,7 +4,6 @@
 //! already, is fine. What is there in another form stays as it is, and the log tells both. Nothing of this can be in a
 //! transaction with the position: it is done first, then the position moves.
 
-mod rename;
 mod shape;
 
 use std::{collections::HashSet, time::Duration};
@@ -114,7 +113,7 @@ impl MongodbSink {
             Operation::Modify => self.ddl_modify(database, collection, &description).await?,
             Operation::Drop => self.ddl_drop(database, collection).await?,
             Operation::DropDatabase => self.ddl_drop_database(database).await?,
-            Operation::Rename => self.ddl_rename(&change.id, database, collection, &description).await?,
+            Operation::Rename => self.ddl_rename(database, collection, &description).await?,
             Operation::Insert | Operation::Update | Operation::Replace | Operation::Delete | Operation::Read => Ok(()),
         };
         Ok(match done {
@@ -325,6 +324,29 @@ impl MongodbSink {
             return Ok(Ok(()));
         }
         Ok(self.ddl_run(database, doc! { "dropDatabase": 1 }).await?.map(drop))
+    }
+
+    /// This is the one that is not the same the second time, as the documents of the old name would come again before it. So it is
+    /// asked for only with the position in the sink, where nothing comes again but what was done last.
+    async fn ddl_rename(
+        &mut self,
+        database: &str,
+        name: &str,
+        description: &Document,
+    ) -> Result<Result<(), No>, Fault> {
+        let Some((to_database, to)) = description.get_document("to").ok().and_then(|to| {
+            let database = self.config.database.as_deref().or_else(|| to.get_str("db").ok())?;
+            Some((database.to_owned(), to.get_str("coll").ok()?.to_owned()))
+        }) else {
+            return Ok(Err(No { code: 0, told: "it does not say what the collection is called now".to_owned() }));
+        };
+        let drop_target = !matches!(description.get("dropTarget"), None | Some(Bson::Boolean(false) | Bson::Null));
+        let (from, to) = (format!("{database}.{name}"), format!("{to_database}.{to}"));
+        let rename = doc! { "renameCollection": from, "to": to, "dropTarget": drop_target };
+        match self.ddl_run("admin", rename).await? {
+            Err(no) if no.code != NAMESPACE_NOT_FOUND => Ok(Err(no)),
+            _ => Ok(Ok(())),
+        }
     }
 }
 
