@@ -23,3 +23,4 @@ mod restart;
 mod retries;
 mod scene;
 mod types;
+mod versions;
