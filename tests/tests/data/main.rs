@@ -24,3 +24,4 @@ mod restart;
 mod retries;
 mod scene;
 mod types;
+mod versions;

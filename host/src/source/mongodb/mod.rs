@@ -17,7 +17,7 @@ pub(crate) mod event;
 mod faults;
 mod hand_over;
 mod lookup;
-mod order;
+pub(crate) mod order;
 mod select;
 mod stream;
 
