@@ -47,8 +47,10 @@ impl Target {
         let client: Client = connector.client().await?;
         let mut found = HashSet::new();
         for database in databases {
-            let name = self.config.database.as_deref().unwrap_or(database);
-            let handle = client.database(name);
+            // A name made of the collection's is not looked for: all of its collections count as missing.
+            let name =
+                self.config.database.as_deref().map_or(database.clone(), |name| name.replace("{database}", database));
+            let handle = client.database(&name);
             for collection in connector.answer(handle.list_collection_names().into_future()).await? {
                 found.insert((database.clone(), collection));
             }

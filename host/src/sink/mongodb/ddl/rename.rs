@@ -29,8 +29,8 @@ impl MongodbSink {
         description: &Document,
     ) -> Result<Result<(), No>, Fault> {
         let Some((to_database, to)) = description.get_document("to").ok().and_then(|to| {
-            let database = self.config.database.as_deref().or_else(|| to.get_str("db").ok())?;
-            Some((database.to_owned(), to.get_str("coll").ok()?.to_owned()))
+            let (database, collection) = (to.get_str("db").ok()?, to.get_str("coll").ok()?);
+            Some((self.targets.database_of(database, collection), collection.to_owned()))
         }) else {
             return Ok(Err(No { code: 0, told: "it does not say what the collection is called now".to_owned() }));
         };
