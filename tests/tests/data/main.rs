@@ -13,6 +13,7 @@ mod dead_letters;
 mod dlq;
 mod entries;
 mod host_life;
+mod mirror;
 mod mongo_mirror;
 mod mongodb_down;
 mod once;

@@ -17,6 +17,7 @@ pub(crate) mod event;
 mod faults;
 mod hand_over;
 mod lookup;
+mod loops;
 pub(crate) mod order;
 mod select;
 mod stream;
@@ -36,6 +37,7 @@ use self::{
     event::{Event, ID_LENGTH, Names, Places, epoch_of, position, token_of},
     faults::{Phase, Place, fault, password_of},
     hand_over::Begin,
+    loops::{Loops, is_own},
     stream::{AHEAD, Current, Opener, Stream, read_ahead},
 };
 pub use self::{
@@ -77,12 +79,14 @@ pub struct MongodbSource {
     names: Names,
     /// Whether the server is asked for all events of collections; false once it turned out not to know them.
     expanded: Arc<AtomicBool>,
+    loops: Loops,
 }
 
 impl MongodbSource {
     /// Nothing is connected before [`Source::open`].
     pub fn new(config: MongodbSourceConfig, target: Option<Target>, limits: BatchLimits, hooks: Hooks) -> Self {
         let expanded = Arc::new(AtomicBool::new(config.ddl == SourceDdl::Deliver));
+        let loops = Loops::new(config.skip_mirrored);
         Self {
             config,
             target,
@@ -96,6 +100,7 @@ impl MongodbSource {
             catch_up: None,
             names: Names::default(),
             expanded,
+            loops,
         }
     }
 
@@ -146,15 +151,19 @@ impl MongodbSource {
         let mut batch = Batch::default();
         let (mut ids, mut places, mut size, mut last_token) = (String::new(), Places::new(self.epoch), 0, None);
         let mut ddl = Vec::new();
+        let mut loops = self.loops.clone();
         for event in reply.events(offset) {
             let (bytes, next) = event.map_err(malformed)?;
             let event = Event::read(bytes).map_err(malformed)?;
             let token = event.token.and_then(event::token_text).ok_or_else(|| no_token(place))?;
+            let before = || last_token.map(|token| position(self.epoch, token)).or_else(|| stream.last.0.clone());
+            let mirrored = loops.is_mirrored(&event, before);
             let delivered = || event.ddl_operation().filter(|_| self.config.ddl == SourceDdl::Deliver);
             let operation = event.document_operation().or_else(delivered);
             // What happened to a collection stands alone: all before it is for another state of the target than all behind it.
             let alone = operation.is_some_and(Operation::is_ddl);
             match operation {
+                Some(_) if mirrored || is_own(event.database, event.collection) => {}
                 Some(_) if event.is_without_place() => return Err(projected(place)),
                 Some(operation) => {
                     if batch.changes.len() >= self.limits.max_events || (alone && !batch.changes.is_empty()) {
@@ -186,7 +195,10 @@ impl MongodbSource {
         }
         let at_end = reply.is_read(offset);
         let token = if at_end { reply.token.as_deref().or(last_token) } else { last_token };
-        batch.position = token.map(|token| position(self.epoch, token));
+        if at_end && reply.token.is_some() && token != last_token {
+            loops.end();
+        }
+        batch.position = loops.hold(token.map(|token| position(self.epoch, token)));
         let ids = ByteString::from(ids);
         for (change, position) in batch.changes.iter_mut().zip(places.finish()) {
             change.position = Some(position);
@@ -207,6 +219,7 @@ impl MongodbSource {
             }
         }
         // From here on nothing waits: a cancelled call before this point cuts the same batch again.
+        self.loops = loops;
         for (kind, namespace, delivered) in ddl {
             let namespace = namespace.trim_end_matches('.');
             if delivered {
@@ -280,7 +293,8 @@ impl MongodbSource {
         let (client, place) = self.client().await?;
         let stages = select::stages(&self.config, &place)?;
         let collection = match self.config.collections.as_slice() {
-            [one] => Some(one.clone()),
+            // Positions are seen from the database alone.
+            [one] if !self.config.skip_mirrored => Some(one.clone()),
             _ => None,
         };
         let expanded = Arc::clone(&self.expanded);

@@ -6,6 +6,7 @@ use super::faults::{Place, redacted};
 use crate::{
     config::MongodbSourceConfig,
     error::{Code, Fault},
+    sink::mongodb::POSITIONS,
 };
 
 /// What is watched, without secrets: `mongodb shop.[inventory,transactions]`.
@@ -28,9 +29,13 @@ pub(super) fn watched(config: &MongodbSourceConfig) -> String {
 /// The stages after `$changeStream`: the collections, then the operator's own.
 pub(super) fn stages(config: &MongodbSourceConfig, place: &Place) -> Result<Vec<Document>, Fault> {
     let mut stages = Vec::new();
-    if config.collections.len() > 1 {
+    if config.collections.len() > 1 || (config.skip_mirrored && !config.collections.is_empty()) {
+        let mut collections = config.collections.clone();
+        if config.skip_mirrored {
+            collections.push(POSITIONS.to_owned());
+        }
         stages.push(doc! { "$match": { "$or": [
-            { "ns.coll": { "$in": config.collections.clone() } },
+            { "ns.coll": { "$in": collections } },
             { "operationType": { "$in": ["invalidate", "dropDatabase"] } },
         ] } });
     }

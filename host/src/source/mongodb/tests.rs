@@ -30,6 +30,7 @@ fn config(uri: String, collections: &[&str]) -> MongodbSourceConfig {
         start: StartAt::Now,
         snapshot: Snapshot::Never,
         ddl: SourceDdl::Ignore,
+        skip_mirrored: false,
     }
 }
 
