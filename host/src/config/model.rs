@@ -384,9 +384,18 @@ pub struct MongodbSourceConfig {
     /// One database; none: all of the deployment.
     #[serde(default)]
     pub database: Option<String>,
-    /// Collections of that database; none: all of them.
+    /// Several databases, names or patterns.
+    #[serde(default)]
+    pub databases: Vec<String>,
+    /// Collections, names or patterns; none: all. With `database` its collections, else `database.collection`.
     #[serde(default)]
     pub collections: Vec<String>,
+    /// What is not watched of these, in the same form.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// Changes of documents that are wanted; none: all.
+    #[serde(default)]
+    pub operations: Vec<WatchedOperation>,
     /// Aggregation stages that follow `$changeStream`, as the server knows them (`$match`, `$project`, ...).
     #[serde(default)]
     pub pipeline: Vec<serde_json::Value>,
@@ -396,6 +405,35 @@ pub struct MongodbSourceConfig {
     /// Where to begin when there is no checkpoint.
     #[serde(default)]
     pub start: StartAt,
+}
+
+/// `source.mongodb.operations`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WatchedOperation {
+    /// A document is new.
+    Insert,
+    /// Parts of a document changed.
+    Update,
+    /// A document was written anew.
+    Replace,
+    /// A document is gone.
+    Delete,
+}
+
+impl WatchedOperation {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Insert, Self::Update, Self::Replace, Self::Delete];
+
+    /// As change streams call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Insert => "insert",
+            Self::Update => "update",
+            Self::Replace => "replace",
+            Self::Delete => "delete",
+        }
+    }
 }
 
 /// `source.mongodb.full_document`

@@ -23,7 +23,14 @@ use super::{
     problem::{Draft, did_you_mean},
     units::{ByteSize, Span},
 };
-use crate::{error::Code, sink::AnySink, source::AnySource};
+use crate::{
+    error::Code,
+    sink::AnySink,
+    source::{
+        AnySource,
+        mongodb::{Selection, selection_problems},
+    },
+};
 
 /// Stages the server allows behind `$changeStream`.
 const CHANGE_STREAM_STAGES: &[&str] =
@@ -261,6 +268,17 @@ impl Check<'_> {
                 self.database(&at, Some(&mongodb.database));
                 self.span(&at.key("interval"), mongodb.interval, Duration::ZERO, HOUR);
                 self.span(&at.key("lease"), mongodb.lease, least, HOUR);
+                if let SourceConfig::Mongodb(source) = &pipeline.source
+                    && Selection::new(source).matches(&mongodb.database, &mongodb.collection)
+                    && same_deployment(&source.uri, &mongodb.uri)
+                {
+                    let message = format!(
+                        "the source watches `{}.{}`, where the position is kept: each position would be a change again",
+                        mongodb.database, mongodb.collection
+                    );
+                    let help = "take another collection, leave it out (`tidegate.checkpoints`), or name it in the `exclude` of the source";
+                    self.report(&at, Code::ConfigConflict, message, help);
+                }
             }
             CheckpointConfig::Redis(redis) => {
                 let at = at.key("redis");
@@ -342,21 +360,10 @@ impl Check<'_> {
     fn mongodb(&mut self, at: &At<'_>, mongodb: &MongodbSourceConfig) {
         self.mongodb_uri(at, &mongodb.uri);
         self.database(at, mongodb.database.as_deref());
-        let collections = at.key("collections");
-        if mongodb.database.is_none() && !mongodb.collections.is_empty() {
-            let message = "`collections` needs `database`";
-            self.report(&collections, Code::ConfigConflict, message, "add `database:`, or remove `collections`");
-        }
-        for (index, name) in mongodb.collections.iter().enumerate() {
-            if name.is_empty() || name.contains(['$', '\0']) {
-                self.value(
-                    &collections.item(index),
-                    "is no name of a collection",
-                    "a name is not empty and holds no `$`",
-                );
-            } else if mongodb.collections.iter().take(index).any(|other| other == name) {
-                self.value(&collections.item(index), "is given twice", "keep one of them");
-            }
+        for problem in selection_problems(mongodb) {
+            let (key, index) = problem.at;
+            let at = at.key(key);
+            self.value(&index.map_or_else(|| at.clone(), |index| at.item(index)), &problem.message, problem.help);
         }
         for (index, stage) in mongodb.pipeline.iter().enumerate() {
             self.aggregation(&at.key("pipeline").item(index), stage);
@@ -374,14 +381,13 @@ impl Check<'_> {
         }
         self.span(&at.key("timeout"), mongodb.timeout, Duration::from_millis(1), HOUR);
         let SourceConfig::Mongodb(source) = &pipeline.source else { return };
-        let watched = source.database.as_ref().is_none_or(|database| *database == mongodb.database)
-            && (source.collections.is_empty() || source.collections.contains(&mongodb.collection));
+        let watched = Selection::new(source).matches(&mongodb.database, &mongodb.collection);
         if watched && same_deployment(&source.uri, &mongodb.uri) {
             let message = format!(
                 "the source watches `{}.{}`, where the dead letters go: each letter would be a change again",
                 mongodb.database, mongodb.collection
             );
-            let help = "take another database, or list the `collections` of the source";
+            let help = "take another database, or name it in the `exclude` of the source";
             self.report(&at, Code::ConfigConflict, message, help);
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! One raw-batch cursor for all that is watched; replies of up to ten thousand events are read ahead by a task, two at
 //! most, and cut into batches without copying or decoding documents. One collection is a stream of its own, opened again when
-//! the collection goes. Several are one cursor on their database with a `$match`, which is cheaper for the server than a
-//! cursor each.
+//! the collection goes. Several are one cursor on their database, or on the deployment, with a `$match`, which is cheaper for
+//! the server than a cursor each.
 //!
 //! An update comes from the server with its description alone. With `full_document: lookup` the documents of all updates
 //! in a batch are fetched in one `find` for each collection: the state at that time, which may be later than the update, and none
@@ -12,8 +12,10 @@
 
 pub(crate) mod event;
 mod faults;
+mod glob;
 mod lookup;
 mod select;
+mod selected;
 mod stream;
 
 use std::{sync::Arc, time::Duration};
@@ -25,8 +27,10 @@ use tokio::{sync::mpsc, time::Instant};
 use self::{
     event::{Event, ID_LENGTH, Names, Places, position, token_of},
     faults::{Phase, Place, fault, password_of},
+    select::is_internal,
     stream::{AHEAD, Current, Opener, Stream, read_ahead},
 };
+pub use self::{select::Selection, selected::problems as selection_problems};
 use crate::{
     batch::Batch,
     config::{FullDocument, MongodbSourceConfig},
@@ -52,12 +56,14 @@ pub struct MongodbSource {
     client: Option<(Client, Place)>,
     stream: Option<Stream>,
     names: Names,
+    selection: Selection,
 }
 
 impl MongodbSource {
     /// Nothing is connected before [`Source::open`].
     pub fn new(config: MongodbSourceConfig, limits: BatchLimits, on_ddl: OnDdl) -> Self {
-        Self { config, limits, on_ddl, client: None, stream: None, names: Names::default() }
+        let selection = Selection::new(&config);
+        Self { config, limits, on_ddl, client: None, stream: None, names: Names::default(), selection }
     }
 
     /// What is watched, without secrets: `mongodb shop.[inventory,transactions]`.
@@ -113,6 +119,8 @@ impl MongodbSource {
             let token = event.token.and_then(event::token_text).ok_or_else(|| no_token(place))?;
             match event.document_operation() {
                 Some(_) if event.database.is_empty() || event.collection.is_empty() => return Err(projected(place)),
+                // tidegate's own: each write there would cause the next. Servers keep their own back.
+                Some(_) if is_internal(event.database, event.collection) => {}
                 Some(operation) => {
                     if batch.changes.len() >= self.limits.max_events {
                         break;
@@ -187,11 +195,7 @@ impl Source for MongodbSource {
                 )
             })?),
         };
-        let collection = match self.config.collections.as_slice() {
-            [one] => Some(one.clone()),
-            _ => None,
-        };
-        let opener = Opener { client, database: self.config.database.clone(), collection, stages, place };
+        let opener = Opener { client, scope: self.selection.scope(), stages, place };
         let mut cursor = opener.open(after.as_deref()).await?;
         let phase = if after.is_some() { Phase::Resuming } else { Phase::Opening };
         let first = opener.next(&mut cursor, phase).await?;

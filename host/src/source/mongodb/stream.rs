@@ -15,6 +15,7 @@ use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 use super::{
     event::Reply,
     faults::{Phase, Place, fault},
+    select::Scope,
 };
 use crate::{
     error::{Code, Fault},
@@ -109,10 +110,7 @@ pub(super) async fn read_ahead(
 /// What it takes to open the stream, and to open it again.
 pub(super) struct Opener {
     pub(super) client: Client,
-    pub(super) database: Option<String>,
-    /// The one collection that is watched: the server then need not match each event of the database, which costs it a
-    /// quarter more CPU time. It ends such a stream with `invalidate` when the collection goes, and it is opened again.
-    pub(super) collection: Option<String>,
+    pub(super) scope: Scope,
     pub(super) stages: Vec<Document>,
     pub(super) place: Place,
 }
@@ -125,7 +123,7 @@ impl Opener {
             // `startAfter` works behind an `invalidate` too, where `resumeAfter` does not.
             change_stream.insert("startAfter", doc! { "_data": token });
         }
-        if self.database.is_none() {
+        if matches!(self.scope, Scope::Deployment) {
             change_stream.insert("allChangesForCluster", true);
         }
         let stages = std::iter::once(doc! { "$changeStream": change_stream }).chain(self.stages.iter().cloned());
@@ -133,13 +131,15 @@ impl Opener {
         options.batch_size = Some(REPLY_EVENTS);
         options.max_await_time = Some(AWAIT);
         options.read_concern = Some(ReadConcern::majority());
-        let database = self.client.database(self.database.as_deref().unwrap_or("admin"));
         let opening = pin!(async {
-            match &self.collection {
-                Some(name) => {
-                    database.collection::<Document>(name).aggregate(stages).with_options(options).batch().await
+            let database = |name: &str| self.client.database(name);
+            match &self.scope {
+                Scope::Collection(name, collection) => {
+                    let collection = database(name).collection::<Document>(collection);
+                    collection.aggregate(stages).with_options(options).batch().await
                 }
-                None => database.aggregate(stages).with_options(options).batch().await,
+                Scope::Database(name) => database(name).aggregate(stages).with_options(options).batch().await,
+                Scope::Deployment => database("admin").aggregate(stages).with_options(options).batch().await,
             }
         });
         match tokio::time::timeout(PATIENCE, opening).await {

@@ -1,5 +1,7 @@
 //! Tests on a real server.
 
+mod selection;
+
 use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -24,7 +26,10 @@ fn config(uri: String, collections: &[&str]) -> MongodbSourceConfig {
     MongodbSourceConfig {
         uri: uri.into(),
         database: Some("shop".into()),
+        databases: Vec::new(),
         collections: collections.iter().map(ToString::to_string).collect(),
+        exclude: Vec::new(),
+        operations: Vec::new(),
         pipeline: Vec::new(),
         full_document: FullDocument::Lookup,
         start: StartAt::Now,
