@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::{
     place::HttpPlace,
-    units::{ByteSize, Span},
+    units::{ByteSize, Moment, Span},
 };
 
 /// A whole configuration file.
@@ -402,9 +402,22 @@ pub struct MongodbSourceConfig {
     /// How an update gets its whole document.
     #[serde(default)]
     pub full_document: FullDocument,
+    /// Whether changes come with the document as it was before.
+    #[serde(default)]
+    pub before: BeforeImage,
     /// Where to begin when there is no checkpoint.
     #[serde(default)]
     pub start: StartAt,
+    /// What to do when the server no longer has the stored position.
+    #[serde(default)]
+    pub on_lost_position: OnLostPosition,
+    /// How much history must be left before it is warned of.
+    #[serde(default = "history_warning")]
+    pub history_warning: Span,
+}
+
+const fn history_warning() -> Span {
+    Span(Duration::from_secs(3600))
 }
 
 /// `source.mongodb.operations`
@@ -445,15 +458,49 @@ pub enum FullDocument {
     Lookup,
     /// Updates come with their description alone.
     Off,
+    /// The server's post-image, where the collection keeps them.
+    WhenAvailable,
+    /// The server's post-image, in the very state of the change; an update without one stops the pipeline.
+    Required,
+}
+
+/// `source.mongodb.before`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BeforeImage {
+    /// Changes come without it.
+    #[default]
+    Off,
+    /// The server's pre-image, where the collection keeps them.
+    WhenAvailable,
+    /// The server's pre-image; an update, replace or delete without one stops the pipeline.
+    Required,
 }
 
 /// `source.mongodb.start`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StartAt {
     /// With the first change after the pipeline starts; documents that exist already are not sent.
     #[default]
     Now,
+    /// Behind the event with this resume token.
+    Token(String),
+    /// With the changes since this time.
+    Time(Moment),
+}
+
+/// `source.mongodb.on_lost_position`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLostPosition {
+    /// The pipeline stops.
+    #[default]
+    Stop,
+    /// It goes on with the oldest change the server still has.
+    Oldest,
+    /// It goes on with the changes from now on.
+    Newest,
 }
 
 /// `source.file`

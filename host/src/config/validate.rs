@@ -16,8 +16,8 @@ use serde_json::Value;
 use super::{
     model::{
         CheckpointConfig, Config, DeadLetterConfig, FullDocument, LimitsConfig, MongodbDeadLetterConfig,
-        MongodbSourceConfig, PipelineConfig, RetryConfig, Secret, SinkConfig, SourceConfig, StageConfig, SwapConfig,
-        Switch, WriteMode,
+        MongodbSourceConfig, PipelineConfig, RetryConfig, Secret, SinkConfig, SourceConfig, StageConfig, StartAt,
+        SwapConfig, Switch, WriteMode,
     },
     node::Node,
     problem::{Draft, did_you_mean},
@@ -360,6 +360,13 @@ impl Check<'_> {
     fn mongodb(&mut self, at: &At<'_>, mongodb: &MongodbSourceConfig) {
         self.mongodb_uri(at, &mongodb.uri);
         self.database(at, mongodb.database.as_deref());
+        self.span(&at.key("history_warning"), mongodb.history_warning, Duration::from_secs(1), 30 * DAY);
+        if let StartAt::Token(token) = &mongodb.start
+            && (token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        {
+            let help = "a resume token is the text of `_id._data` of a change event, such as `8265...`";
+            self.value(&at.key("start").key("token"), "is no resume token", help);
+        }
         for problem in selection_problems(mongodb) {
             let (key, index) = problem.at;
             let at = at.key(key);

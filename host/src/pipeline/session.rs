@@ -23,7 +23,7 @@ use crate::{
     dead_letter::DeadLetterWriter,
     error::{Code, Fault},
     sink::AnySink,
-    source::{AnySource, BatchLimits},
+    source::{AnySource, BatchLimits, Notice, OnNotice},
 };
 
 /// How a session ended well.
@@ -224,11 +224,19 @@ impl Pipeline {
             }
             .run(from_reader),
         );
-        let ddl = self.metrics.pipeline(&self.name);
+        let (metrics, status) = (self.metrics.pipeline(&self.name), self.status.clone());
+        let on_notice: OnNotice = Arc::new(move |notice| match notice {
+            Notice::Ddl { kind, .. } => metrics.ddl(kind),
+            Notice::PositionLost => metrics.position_lost(),
+            Notice::History(left) => {
+                metrics.history(left);
+                status.source_history(left);
+            }
+        });
         parts.spawn(
             reader::Reader {
                 pipeline: Arc::clone(&self.name),
-                source: AnySource::new(&self.config.source, self.limits, Arc::new(move |kind, _| ddl.ddl(kind))),
+                source: AnySource::new(&self.config.source, self.limits, on_notice),
                 limits: self.limits,
                 at: from,
                 opening,

@@ -3,7 +3,7 @@
 pub mod lines;
 pub mod mongodb;
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use crate::{batch::Batch, config::SourceConfig, error::Fault, position::Positions};
 
@@ -17,6 +17,25 @@ pub struct BatchLimits {
     /// How long a batch that is not full waits for more.
     pub linger: Duration,
 }
+
+/// What a source tells beside its changes.
+#[derive(Clone, Copy, Debug)]
+pub enum Notice<'a> {
+    /// An event that is no change of a document: its kind (`drop`, `rename`, `invalidate`, ...) and namespace.
+    Ddl {
+        /// As the source calls it.
+        kind: &'a str,
+        /// What it happened to.
+        namespace: &'a str,
+    },
+    /// The position is gone at the source, which goes on elsewhere.
+    PositionLost,
+    /// How much further back than where the pipeline stands the source's history reaches.
+    History(Duration),
+}
+
+/// Told of what a source has to say.
+pub type OnNotice = Arc<dyn Fn(Notice<'_>) + Send + Sync>;
 
 /// What a source answers when asked for more.
 #[derive(Debug)]
@@ -59,11 +78,11 @@ pub enum AnySource {
 }
 
 impl AnySource {
-    /// The source a configuration names; nothing is opened yet. `on_ddl` is told of events that change no document.
-    pub fn new(config: &SourceConfig, limits: BatchLimits, on_ddl: mongodb::OnDdl) -> Self {
+    /// The source a configuration names; nothing is opened yet. `on_notice` is told of what is no change.
+    pub fn new(config: &SourceConfig, limits: BatchLimits, on_notice: OnNotice) -> Self {
         match config {
             SourceConfig::Mongodb(config) => {
-                Self::Mongodb(Box::new(mongodb::MongodbSource::new(config.clone(), limits, on_ddl)))
+                Self::Mongodb(Box::new(mongodb::MongodbSource::new(config.clone(), limits, on_notice)))
             }
             SourceConfig::File(config) => Self::File(Box::new(lines::FileSource::new(config.path.clone(), limits))),
             SourceConfig::Stdin(_) => Self::Stdin(Box::new(lines::StdinSource::new(limits))),

@@ -12,32 +12,52 @@ use crate::{
     position::Position,
 };
 
-/// The first four bytes of a position: which copy of the data it belongs to. Streams alone are of epoch 0.
-const EPOCH: u32 = 0;
-/// The fifth: 0 is for copies, which come before the stream.
+/// The fifth byte of a position: 0 is for copies, which come before the stream.
 const PHASE_STREAM: u8 = 1;
 
-/// A position is `[copy epoch, 4 bytes, big endian][phase, 1 byte][the resume token's _data, text]`. MongoDB makes the text of
+/// A place in a stream: a resume token, and how often a pipeline began anew before it. It is raised by one where it goes on
+/// elsewhere than behind what it has, so that positions still rise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stand {
+    pub(super) epoch: u32,
+    pub(super) token: String,
+}
+
+impl Stand {
+    /// The place of a position; none for bytes this source did not make.
+    pub(super) fn of(position: &Position) -> Option<Self> {
+        let (head, token) = position.as_bytes().split_at_checked(5)?;
+        let (epoch, phase) = head.split_first_chunk::<4>()?;
+        let token =
+            (phase == [PHASE_STREAM] && !token.is_empty()).then(|| std::str::from_utf8(token).ok()).flatten()?;
+        Some(Self { epoch: u32::from_be_bytes(*epoch), token: token.to_owned() })
+    }
+}
+
+/// A position is `[epoch, 4 bytes, big endian][phase, 1 byte][the resume token's _data, text]`. MongoDB makes the text of
 /// its tokens so that they sort as the events do; so positions sort as bytes.
-pub(super) fn position(token: &str) -> Position {
-    let mut bytes = Vec::with_capacity(5 + token.len());
-    bytes.extend_from_slice(&EPOCH.to_be_bytes());
-    bytes.push(PHASE_STREAM);
-    bytes.extend_from_slice(token.as_bytes());
-    Position::new(bytes)
+pub(super) fn position(epoch: u32, token: &str) -> Position {
+    let mut places = Places::new(epoch);
+    places.add(token);
+    Position::new(places.buffer)
 }
 
 /// The positions of the changes of one batch, in one buffer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Places {
+    epoch: u32,
     buffer: Vec<u8>,
     ends: Vec<usize>,
 }
 
 impl Places {
+    pub(super) fn new(epoch: u32) -> Self {
+        Self { epoch, buffer: Vec::new(), ends: Vec::new() }
+    }
+
     /// The next one.
     pub(super) fn add(&mut self, token: &str) {
-        self.buffer.extend_from_slice(&EPOCH.to_be_bytes());
+        self.buffer.extend_from_slice(&self.epoch.to_be_bytes());
         self.buffer.push(PHASE_STREAM);
         self.buffer.extend_from_slice(token.as_bytes());
         self.ends.push(self.buffer.len());
@@ -51,10 +71,14 @@ impl Places {
     }
 }
 
-/// The token of a position; none for bytes this source did not make.
-pub(super) fn token_of(position: &Position) -> Option<&str> {
-    let (head, token) = position.as_bytes().split_at_checked(5)?;
-    (head.last() == Some(&PHASE_STREAM) && !token.is_empty()).then(|| std::str::from_utf8(token).ok()).flatten()
+/// The second a resume token stands at: it is a sortable form of BSON that begins with a timestamp.
+pub(super) fn seconds_of(token: &str) -> Option<u32> {
+    u32::from_str_radix(token.strip_prefix("82")?.get(..8)?, 16).ok()
+}
+
+/// The version of a resume token, which stands behind its timestamp.
+pub(super) fn version_of(token: &str) -> Option<&str> {
+    token.get(18..22).filter(|version| version.starts_with("2B"))
 }
 
 /// The text of a resume token.
@@ -237,7 +261,7 @@ pub(crate) fn changes(reply: Bytes) -> Result<Vec<Change>, Malformed> {
             changes.push(event.into_change(operation, &token, &reply, &mut names, &mut ids)?);
         }
     }
-    let _ = (reply.last_token(), reply.is_read(0), token_of(&position(reply.token.as_deref().unwrap_or_default())));
+    let _ = (reply.last_token(), reply.is_read(0), Stand::of(&position(0, reply.token.as_deref().unwrap_or_default())));
     Ok(changes)
 }
 
@@ -289,15 +313,20 @@ impl Names {
 mod tests {
     use bson::{Timestamp, doc};
 
-    use super::{Event, ID_LENGTH, Names, Reply, position, token_of};
+    use super::{Event, ID_LENGTH, Names, Reply, Stand, position, seconds_of, version_of};
     use crate::change::Operation;
 
     #[test]
     fn positions_sort_as_tokens_do_and_come_back() {
-        let (earlier, later) = (position("8265"), position("8266AB"));
-        assert!(earlier < later);
-        assert_eq!(token_of(&later), Some("8266AB"));
-        assert_eq!(token_of(&crate::position::Position::new(vec![1, 2])), None);
+        let (earlier, later) = (position(0, "8265"), position(0, "8266AB"));
+        assert!(earlier < later && later < position(1, "8265") && position(1, "8265") < position(256, "8264"));
+        assert_eq!(Stand::of(&position(7, "8266AB")), Some(Stand { epoch: 7, token: "8266AB".to_owned() }));
+        for bad in [&[1, 2][..], &[0, 0, 0, 0, 1], &[0, 0, 0, 0, 0, 65], &[0, 0, 0, 0, 1, 0xFF]] {
+            assert_eq!(Stand::of(&crate::position::Position::new(bad.to_vec())), None);
+        }
+        let token = "826B022F1C000000142B0229296E04";
+        assert_eq!((seconds_of(token), version_of(token)), (Some(0x6B02_2F1C), Some("2B02")));
+        assert_eq!((seconds_of("zz"), version_of("8265")), (None, None));
     }
 
     #[test]

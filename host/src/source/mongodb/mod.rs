@@ -13,31 +13,43 @@
 pub(crate) mod event;
 mod faults;
 mod glob;
+mod history;
+mod images;
 mod lookup;
+mod lost;
 mod select;
 mod selected;
+mod split;
 mod stream;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use bytestring::ByteString;
 use mongodb::{Client, options::ClientOptions};
 use tokio::{sync::mpsc, time::Instant};
 
 use self::{
-    event::{Event, ID_LENGTH, Names, Places, position, token_of},
+    event::{Event, ID_LENGTH, Names, Places, Reply, Stand, position, seconds_of},
     faults::{Phase, Place, fault, password_of},
+    images::Images,
+    lost::{AfterLoss, Begin, Losses},
     select::is_internal,
-    stream::{AHEAD, Current, Opener, Stream, read_ahead},
+    stream::{AHEAD, At, Current, Cursor, Opener, Splits, Stream, read_ahead},
 };
 pub use self::{select::Selection, selected::problems as selection_problems};
 use crate::{
     batch::Batch,
-    config::{FullDocument, MongodbSourceConfig},
+    config::{FullDocument, MongodbSourceConfig, OnLostPosition, StartAt},
     error::{Code, Fault},
     format::elements::Malformed,
     position::Positions,
-    source::{BatchLimits, Read, Source},
+    source::{BatchLimits, Notice, OnNotice, Read, Source},
 };
 
 /// How long a usable server is looked for, so that a wrong host name is told soon; the pipeline tries again after it.
@@ -45,25 +57,35 @@ const SELECTION: Duration = Duration::from_secs(5);
 /// Least time between two batches that move the position of an idle stream alone.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Told of each event that is no change of a document: its kind (`drop`, `rename`, `invalidate`, ...) and namespace.
-pub type OnDdl = Arc<dyn Fn(&str, &str) + Send + Sync>;
-
 /// The source.
 pub struct MongodbSource {
     config: MongodbSourceConfig,
     limits: BatchLimits,
-    on_ddl: OnDdl,
+    on_notice: OnNotice,
     client: Option<(Client, Place)>,
     stream: Option<Stream>,
     names: Names,
     selection: Selection,
+    splits: Splits,
+    losses: Losses,
 }
 
 impl MongodbSource {
     /// Nothing is connected before [`Source::open`].
-    pub fn new(config: MongodbSourceConfig, limits: BatchLimits, on_ddl: OnDdl) -> Self {
+    pub fn new(config: MongodbSourceConfig, limits: BatchLimits, on_notice: OnNotice) -> Self {
         let selection = Selection::new(&config);
-        Self { config, limits, on_ddl, client: None, stream: None, names: Names::default(), selection }
+        let splits = Splits::new(Images::new(&config).any());
+        Self {
+            config,
+            limits,
+            on_notice,
+            client: None,
+            stream: None,
+            names: Names::default(),
+            selection,
+            splits,
+            losses: Losses::default(),
+        }
     }
 
     /// What is watched, without secrets: `mongodb shop.[inventory,transactions]`.
@@ -84,6 +106,7 @@ impl MongodbSource {
             patience: SELECTION,
             password,
             filtered: !self.config.pipeline.is_empty(),
+            images: Images::new(&self.config).any(),
         };
         let bad = |error: &mongodb::error::Error, place: &Place| fault(error, Phase::Opening, place);
         let mut options = ClientOptions::parse(uri).await.map_err(|error| bad(&error, &place))?;
@@ -95,6 +118,32 @@ impl MongodbSource {
         let client = Client::with_options(options).map_err(|error| bad(&error, &place))?;
         self.client = Some((client.clone(), place.clone()));
         Ok((client, place))
+    }
+
+    fn goes_on_after(&self, fault: &Fault) -> bool {
+        fault.code == Code::MongoPositionLost && self.config.on_lost_position != OnLostPosition::Stop
+    }
+
+    /// Begins anew as the operator chose, when the server no longer has the position.
+    async fn after_loss(&mut self, opener: &Opener, stand: &Stand, fault: Fault) -> Result<Begun, Fault> {
+        let told = fault.message.clone();
+        let begin = match self.losses.decide(self.config.on_lost_position, fault) {
+            AfterLoss::Stop(fault) => return Err(fault),
+            AfterLoss::Begin(begin) => begin,
+        };
+        let (token, cursor, first) = opener.begin(&begin).await?;
+        // Behind all positions there are, whatever the new token is.
+        let epoch = stand.epoch.saturating_add(1);
+        (self.on_notice)(Notice::PositionLost);
+        tracing::warn!(
+            event = "source_position_lost",
+            hosts = opener.place.hosts,
+            watched = opener.place.watched,
+            code = Code::MongoPositionLost.as_str(),
+            "the position is lost, and {}; changes in between are missing in the sinks: {told}",
+            begins(&begin),
+        );
+        Ok(Begun { epoch, token, cursor, first, lost: true })
     }
 
     /// Cuts one batch off the current reply, or says that there is nothing to hand out yet.
@@ -111,7 +160,7 @@ impl MongodbSource {
             )
         };
         let mut batch = Batch::default();
-        let (mut ids, mut places, mut size, mut last_token) = (String::new(), Places::default(), 0, None);
+        let (mut ids, mut places, mut size, mut last_token) = (String::new(), Places::new(stream.epoch), 0, None);
         let mut ddl = Vec::new();
         for event in reply.events(offset) {
             let (bytes, next) = event.map_err(malformed)?;
@@ -145,7 +194,8 @@ impl MongodbSource {
         }
         let at_end = reply.is_read(offset);
         let token = if at_end { reply.token.as_deref().or(last_token) } else { last_token };
-        batch.position = token.map(position);
+        batch.position = token.map(|token| position(stream.epoch, token));
+        let second = token.and_then(seconds_of);
         let ids = ByteString::from(ids);
         for (change, position) in batch.changes.iter_mut().zip(places.finish()) {
             change.position = Some(position);
@@ -166,7 +216,10 @@ impl MongodbSource {
             } else {
                 tracing::info!(event = "source_ddl", kind, ns = namespace, "not a change of a document: passed over");
             }
-            (self.on_ddl)(&kind, namespace);
+            (self.on_notice)(Notice::Ddl { kind: &kind, namespace });
+        }
+        if let Some(second) = second {
+            stream.second.store(second, Ordering::Relaxed);
         }
         stream.current = (!at_end).then_some(Current { reply, offset });
         let (last_position, last_time) = &stream.last;
@@ -174,6 +227,7 @@ impl MongodbSource {
         if batch.changes.is_empty() && !(moved && last_time.elapsed() >= IDLE) {
             return Ok(None);
         }
+        self.losses.progressed();
         stream.last = (batch.position.clone().or_else(|| last_position.clone()), Instant::now());
         Ok(Some(batch))
     }
@@ -183,56 +237,77 @@ impl Source for MongodbSource {
     async fn open(&mut self, from: &Positions) -> Result<Positions, Fault> {
         self.stream = None;
         let (client, place) = self.client().await?;
-        let stages = select::stages(&self.config, &place)?;
-        let from = from.whole();
-        let after = match from {
-            None => None,
-            Some(position) => Some(token_of(position).map(str::to_owned).ok_or_else(|| {
-                Fault::fatal(
-                    Code::CheckpointUnreadable,
-                    "the stored position is none of a MongoDB change stream; `tidegate checkpoint reset` begins with the \
-                     changes from now on",
-                )
-            })?),
+        let opener = Opener {
+            client,
+            scope: self.selection.scope(),
+            stages: select::stages(&self.config, &place)?,
+            images: Images::new(&self.config),
+            splits: self.splits.clone(),
+            place,
         };
-        let opener = Opener { client, scope: self.selection.scope(), stages, place };
-        let mut cursor = opener.open(after.as_deref()).await?;
-        let phase = if after.is_some() { Phase::Resuming } else { Phase::Opening };
-        let first = opener.next(&mut cursor, phase).await?;
-        let Some(first) = first else {
-            return Err(Fault::transient(
-                Code::MongoError,
-                format!("MongoDB at {} closed the change stream as soon as it was opened", opener.place.hosts),
-            ));
+        let begun = match from.whole() {
+            None => {
+                opener.images.check(&opener.client, &self.selection, &opener.scope, &opener.place).await?;
+                let begin = begin(&self.config.start);
+                let (token, cursor, first) = opener.begin(&begin).await?;
+                let (hosts, watched) = (&opener.place.hosts, &opener.place.watched);
+                tracing::info!(event = "source_opened", hosts, watched, "{}", begins(&begin));
+                Begun { epoch: 0, token, cursor, first, lost: false }
+            }
+            Some(position) => {
+                let stand = Stand::of(position).ok_or_else(foreign)?;
+                match opener.open(&At::After(stand.token.clone()), Phase::Resuming).await {
+                    Ok((cursor, first)) => {
+                        let (hosts, watched) = (&opener.place.hosts, &opener.place.watched);
+                        tracing::info!(
+                            event = "source_opened",
+                            hosts,
+                            watched,
+                            "the change stream goes on where it stopped"
+                        );
+                        Begun { epoch: stand.epoch, token: Some(stand.token), cursor, first, lost: false }
+                    }
+                    Err(fault) if fault.code == Code::MongoPositionLost => {
+                        self.after_loss(&opener, &stand, fault).await?
+                    }
+                    Err(fault) => return Err(fault),
+                }
+            }
         };
-        let start = match (&after, first.is_read(0), &first.token) {
-            // With events in it, the post-batch token is behind them: the position is still where it was asked for.
-            (Some(after), false, _) => Some(position(after)),
-            (_, true, Some(token)) => Some(position(token)),
-            (Some(after), true, None) => Some(position(after)),
-            // A new stream whose first reply has events already, or a server that sends no token: none is known yet.
-            (None, ..) => None,
+        let Begun { epoch, token, cursor, first, lost } = begun;
+        let resume = match (first.is_read(0), &first.token) {
+            (true, Some(token)) => Some(token.clone()),
+            // With events in it, the post-batch token is behind them: the position is still where it was asked for. None is
+            // known of a server that sends no token before the first event.
+            _ => token,
         };
-        let (hosts, watched) = (&opener.place.hosts, &opener.place.watched);
-        if from.is_some() {
-            tracing::info!(event = "source_opened", hosts, watched, "the change stream goes on where it stopped");
-        } else {
-            tracing::info!(
-                event = "source_opened",
-                hosts,
-                watched,
-                "the change stream begins now: documents that exist already are not sent, changes from now on are"
-            );
-        }
+        let start = resume.as_deref().map(|token| position(epoch, token));
+        let second = Arc::new(AtomicU32::new(resume.as_deref().and_then(seconds_of).unwrap_or_default()));
+        let history = history::watch(
+            opener.client.clone(),
+            opener.place.clone(),
+            second.clone(),
+            self.config.history_warning.0,
+            self.on_notice.clone(),
+        );
         let (sender, replies) = mpsc::channel(AHEAD);
-        let current = Some(Current { reply: Arc::new(first), offset: 0 });
-        let resume = start.as_ref().and_then(token_of).map(str::to_owned);
-        let reader = tokio::spawn(read_ahead(opener, cursor, resume, sender));
-        self.stream = Some(Stream { replies, reader, current, last: (start.clone(), Instant::now()) });
+        self.stream = Some(Stream {
+            replies,
+            history: tokio::spawn(history),
+            reader: tokio::spawn(read_ahead(opener, cursor, resume, sender)),
+            current: Some(Current { reply: Arc::new(first), offset: 0 }),
+            last: (start.clone(), Instant::now()),
+            epoch,
+            announce: start.clone().filter(|_| lost),
+            second,
+        });
         Ok(start.into())
     }
 
     async fn next(&mut self) -> Result<Read, Fault> {
+        if let Some(position) = self.stream.as_mut().and_then(|stream| stream.announce.take()) {
+            return Ok(Read::Batch(Batch { position: Some(position), ..Batch::default() }));
+        }
         loop {
             if let Some(batch) = self.cut().await? {
                 return Ok(Read::Batch(batch));
@@ -241,12 +316,57 @@ impl Source for MongodbSource {
             if stream.current.is_none() {
                 match stream.replies.recv().await {
                     Some(Ok(reply)) => stream.current = Some(Current { reply: Arc::new(reply), offset: 0 }),
+                    // What follows is decided where the stream is opened again.
+                    Some(Err(fault)) if self.goes_on_after(&fault) => {
+                        return Err(Fault::transient(fault.code, fault.message));
+                    }
                     Some(Err(fault)) => return Err(fault),
                     None => return Err(not_open()),
                 }
             }
         }
     }
+}
+
+/// A stream that was just opened.
+struct Begun {
+    epoch: u32,
+    /// What it was opened behind.
+    token: Option<String>,
+    cursor: Cursor,
+    first: Reply,
+    /// The position before it is lost.
+    lost: bool,
+}
+
+/// Where a stream without a position begins.
+fn begin(start: &StartAt) -> Begin {
+    match start {
+        StartAt::Now => Begin::Now,
+        StartAt::Token(token) => Begin::Token(token.clone()),
+        StartAt::Time(moment) => {
+            let seconds = moment.0.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+            Begin::Time(u32::try_from(seconds).unwrap_or(u32::MAX))
+        }
+    }
+}
+
+fn begins(begin: &Begin) -> &'static str {
+    match begin {
+        Begin::Now => {
+            "the change stream begins now: documents that exist already are not sent, changes from now on are"
+        }
+        Begin::Token(_) => "the change stream begins behind the token of `start`",
+        Begin::Time(_) => "the change stream begins with the changes since the time of `start`",
+        Begin::Oldest => "the change stream begins with the oldest change the server has",
+    }
+}
+
+fn foreign() -> Fault {
+    Fault::fatal(
+        Code::CheckpointUnreadable,
+        "the stored position is none of a MongoDB change stream; `tidegate checkpoint reset` begins with the changes from now on",
+    )
 }
 
 fn not_open() -> Fault {

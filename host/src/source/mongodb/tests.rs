@@ -13,10 +13,10 @@ use super::MongodbSource;
 use crate::{
     batch::Batch,
     change::{Change, Doc, Operation},
-    config::{FullDocument, MongodbSourceConfig, StartAt},
+    config::{BeforeImage, FullDocument, MongodbSourceConfig, OnLostPosition, Span, StartAt},
     error::{Code, Fault},
     position::{Position, Positions},
-    source::{BatchLimits, Read, Source as _},
+    source::{BatchLimits, Notice, Read, Source as _},
     testing::Server,
 };
 
@@ -32,7 +32,10 @@ fn config(uri: String, collections: &[&str]) -> MongodbSourceConfig {
         operations: Vec::new(),
         pipeline: Vec::new(),
         full_document: FullDocument::Lookup,
+        before: BeforeImage::Off,
         start: StartAt::Now,
+        on_lost_position: OnLostPosition::Stop,
+        history_warning: Span(Duration::from_secs(1)),
     }
 }
 
@@ -42,7 +45,15 @@ fn source(config: MongodbSourceConfig, limits: BatchLimits) -> (MongodbSource, D
     let ddl = Ddl::default();
     let seen = ddl.clone();
     (
-        MongodbSource::new(config, limits, Arc::new(move |kind, ns| seen.lock().unwrap().push(format!("{kind} {ns}")))),
+        MongodbSource::new(
+            config,
+            limits,
+            Arc::new(move |notice| match notice {
+                Notice::Ddl { kind, namespace } => seen.lock().unwrap().push(format!("{kind} {namespace}")),
+                Notice::PositionLost => seen.lock().unwrap().push("lost".to_owned()),
+                Notice::History(_) => {}
+            }),
+        ),
         ddl,
     )
 }

@@ -105,6 +105,8 @@ families! {
     events_filtered: OfPipeline => Counter, EVENTS_FILTERED;
     source_retries: OfPipeline => Counter, SOURCE_RETRIES;
     source_ddl: OfPipelineKind => Counter, SOURCE_DDL;
+    source_positions_lost: OfPipeline => Counter, SOURCE_POSITIONS_LOST;
+    source_history: OfPipeline => Gauge, SOURCE_HISTORY_SECONDS;
     dead_letters: OfPipelineKind => Counter, DEAD_LETTERS;
     events_out: OfSink => Counter, EVENTS_OUT;
     events_skipped: OfSink => Counter, EVENTS_SKIPPED;

@@ -76,6 +76,8 @@ names! {
     EVENTS_FILTERED = Counter "tidegate_events_filtered_total" ["pipeline"] "changes", "Changes that a stage dropped on purpose or routed nowhere";
     SOURCE_RETRIES = Counter "tidegate_source_retries_total" ["pipeline"] "attempts", "Times the source was opened again after a fault";
     SOURCE_DDL = Counter "tidegate_source_ddl_total" ["pipeline", "kind"] "events", "Events without a document, such as drop, rename and invalidate";
+    SOURCE_POSITIONS_LOST = Counter "tidegate_source_positions_lost_total" ["pipeline"] "positions", "Positions the source no longer had, so that it went on elsewhere (on_lost_position)";
+    SOURCE_HISTORY_SECONDS = Gauge "tidegate_source_history_seconds" ["pipeline"] "seconds", "How long the pipeline may stand still before the source loses its position; absent where the oplog cannot be read";
     DEAD_LETTERS = Counter "tidegate_dead_letters_total" ["pipeline", "kind"] "changes", "Changes put in the dead letter, by cause";
     EVENTS_OUT = Counter "tidegate_events_out_total" ["pipeline", "sink"] "deliveries", "Deliveries the sink has confirmed";
     EVENTS_SKIPPED = Counter "tidegate_events_skipped_total" ["pipeline", "sink"] "deliveries", "Deliveries a sink that keeps its position had already, after a restart";
