@@ -495,6 +495,7 @@ impl Host {
             status: self.status.add_pipeline(name, parts),
             metrics: metrics.clone(),
             mode: self.mode,
+            copied: Arc::default(),
         })
     }
 }

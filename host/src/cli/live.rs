@@ -139,10 +139,22 @@ fn line(name: &str, width: usize, view: &PipelineView, (rate_in, rate_out): (f64
         count(dead(view)),
         view.in_flight.batches,
     );
+    if let Some(copy) = view.source.copy.as_ref().filter(|copy| !copy.done) {
+        text.push_str(&format!("  copy {} {} %", bar(copy.percent()), copy.percent()));
+        if let Some(left) = copy.seconds_left {
+            text.push_str(&format!(", {} left", seconds(left as f64)));
+        }
+    }
     if let Some(problem) = &view.problem {
         text.push_str(&format!("  {} {}", problem.code, one_line(&problem.reason)));
     }
     text
+}
+
+/// `[####......]`
+fn bar(percent: u64) -> String {
+    let full = usize::try_from(percent / 10).unwrap_or(0).min(10);
+    format!("[{}{}]", "#".repeat(full), ".".repeat(10 - full))
 }
 
 fn summary(name: &str, width: usize, view: &PipelineView, age: Duration) -> String {
@@ -201,6 +213,7 @@ mod tests {
     use super::{Live, Rates, count, line, seconds, summary};
     use crate::{
         error::{Code, Fault},
+        source::mongodb::CopyProgress,
         status::{PipelineParts, State, Status},
         telemetry::{
             log::Screen,
@@ -236,6 +249,10 @@ mod tests {
             line("p", 3, &view, taken),
             "p    running   in   1,500/s  out   1,000/s  lag    0ms  dead 1  flight 2"
         );
+        let copy = CopyProgress { documents: 30, of_documents: 120, seconds_left: Some(65), ..CopyProgress::default() };
+        pipeline.source_copies(&copy);
+        assert!(line("p", 1, &pipeline.view(), taken).ends_with("  flight 2  copy [##........] 25 %, 1m05s left"));
+        pipeline.source_copies(&CopyProgress { done: true, ..copy });
         pipeline.sink_failed(0, &Fault::transient(Code::RedisUnreachable, "redis is\ngone"));
         assert!(line("p", 1, &pipeline.view(), taken).ends_with("  TG0401 redis is gone"));
         pipeline.sink_connected(0);

@@ -411,6 +411,9 @@ pub struct MongodbSourceConfig {
     /// What to do when the server no longer has the stored position.
     #[serde(default)]
     pub on_lost_position: OnLostPosition,
+    /// When the documents that exist already are copied.
+    #[serde(default)]
+    pub snapshot: Snapshot,
     /// How much history must be left before it is warned of.
     #[serde(default = "history_warning")]
     pub history_warning: Span,
@@ -447,6 +450,23 @@ impl WatchedOperation {
             Self::Delete => "delete",
         }
     }
+}
+
+/// `source.mongodb.snapshot`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Snapshot {
+    /// Never: only changes are sent.
+    #[default]
+    Never,
+    /// Before the first change, once.
+    Initial,
+    /// The same, but only collections that the MongoDB sink has not.
+    Missing,
+    /// At each start of the pipeline.
+    Always,
+    /// Once, and no changes follow: the pipeline ends.
+    Only,
 }
 
 /// `source.mongodb.full_document`

@@ -16,8 +16,8 @@ use serde_json::Value;
 use super::{
     model::{
         CheckpointConfig, Config, DeadLetterConfig, FullDocument, LimitsConfig, MongodbDeadLetterConfig,
-        MongodbSourceConfig, PipelineConfig, RetryConfig, Secret, SinkConfig, SourceConfig, StageConfig, StartAt,
-        SwapConfig, Switch, WriteMode,
+        MongodbSourceConfig, PipelineConfig, RetryConfig, Secret, SinkConfig, Snapshot, SourceConfig, StageConfig,
+        StartAt, SwapConfig, Switch, WriteMode,
     },
     node::Node,
     problem::{Draft, did_you_mean},
@@ -218,6 +218,22 @@ impl Check<'_> {
                 let message = format!("the sink `{sink_name}` replaces whole documents, and updates have none");
                 let help = "set the source's `full_document: lookup`, or the sink's `mode: append`";
                 self.report(&at.key("mongodb").key("mode"), Code::ConfigConflict, message, help);
+            }
+        }
+
+        if let SourceConfig::Mongodb(source) = &pipeline.source
+            && source.snapshot == Snapshot::Missing
+        {
+            let mirrors = pipeline.sinks.values().filter(|sink| matches!(sink, SinkConfig::Mongodb(_))).count();
+            if mirrors != 1 {
+                let message = "copies what is missing in the MongoDB sink, and the pipeline has not exactly one";
+                let help = "take `snapshot: initial`, which copies everything once";
+                self.report(
+                    &at.key("source").key("mongodb").key("snapshot"),
+                    Code::ConfigConflict,
+                    message.to_owned(),
+                    help,
+                );
             }
         }
 

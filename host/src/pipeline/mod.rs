@@ -65,6 +65,8 @@ pub struct Pipeline {
     pub metrics: Metrics,
     /// How it is run.
     pub mode: Mode,
+    /// Whether it has begun a copy since the host started.
+    pub copied: Arc<std::sync::atomic::AtomicBool>,
 }
 
 /// What came of loading the plugins of a pipeline.

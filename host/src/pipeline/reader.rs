@@ -66,9 +66,10 @@ impl Reader {
             };
             let failed = match opened {
                 Ok(positions) => {
-                    // A new pipeline begins where its source was opened first, also when it is opened again before the first batch.
+                    // A new pipeline begins where its source was opened first, also when it is opened again before the first batch. One
+                    // that begins anew is further than it was.
                     for (partition, position) in positions.iter() {
-                        if self.at.get(partition).is_none() {
+                        if self.at.get(partition).is_none_or(|at| at < position) {
                             self.at.set(partition, position.clone());
                         }
                     }

@@ -23,7 +23,7 @@ use crate::{
     dead_letter::DeadLetterWriter,
     error::{Code, Fault},
     sink::AnySink,
-    source::{AnySource, BatchLimits, Notice, OnNotice},
+    source::{AnySource, BatchLimits, Hooks},
 };
 
 /// How a session ended well.
@@ -224,19 +224,22 @@ impl Pipeline {
             }
             .run(from_reader),
         );
-        let (metrics, status) = (self.metrics.pipeline(&self.name), self.status.clone());
-        let on_notice: OnNotice = Arc::new(move |notice| match notice {
-            Notice::Ddl { kind, .. } => metrics.ddl(kind),
-            Notice::PositionLost => metrics.position_lost(),
-            Notice::History(left) => {
-                metrics.history(left);
-                status.source_history(left);
-            }
-        });
+        let (ddl, copying) = (self.metrics.pipeline(&self.name), self.status.clone());
+        let (lost, history, standing) = (ddl.clone(), ddl.clone(), self.status.clone());
+        let hooks = Hooks {
+            copied: Arc::clone(&self.copied),
+            on_ddl: Arc::new(move |kind, _| ddl.ddl(kind)),
+            on_copy: Arc::new(move |progress| copying.source_copies(progress)),
+            on_lost: Arc::new(move || lost.position_lost()),
+            on_history: Arc::new(move |left| {
+                history.history(left);
+                standing.source_history(left);
+            }),
+        };
         parts.spawn(
             reader::Reader {
                 pipeline: Arc::clone(&self.name),
-                source: AnySource::new(&self.config.source, self.limits, on_notice),
+                source: AnySource::new(&self.config, self.limits, hooks),
                 limits: self.limits,
                 at: from,
                 opening,

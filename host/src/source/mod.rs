@@ -3,9 +3,18 @@
 pub mod lines;
 pub mod mongodb;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
-use crate::{batch::Batch, config::SourceConfig, error::Fault, position::Positions};
+use crate::{
+    batch::Batch,
+    config::{PipelineConfig, SourceConfig},
+    error::Fault,
+    position::Positions,
+};
 
 /// How a batch is cut, from the pipeline's `batch` settings.
 #[derive(Clone, Copy, Debug)]
@@ -19,23 +28,19 @@ pub struct BatchLimits {
 }
 
 /// What a source tells beside its changes.
-#[derive(Clone, Copy, Debug)]
-pub enum Notice<'a> {
-    /// An event that is no change of a document: its kind (`drop`, `rename`, `invalidate`, ...) and namespace.
-    Ddl {
-        /// As the source calls it.
-        kind: &'a str,
-        /// What it happened to.
-        namespace: &'a str,
-    },
-    /// The position is gone at the source, which goes on elsewhere.
-    PositionLost,
-    /// How much further back than where the pipeline stands the source's history reaches.
-    History(Duration),
+#[derive(Clone)]
+pub struct Hooks {
+    /// Whether the pipeline has begun a copy since the host started.
+    pub copied: Arc<AtomicBool>,
+    /// Of events that change no document.
+    pub on_ddl: mongodb::OnDdl,
+    /// How far a copy is.
+    pub on_copy: mongodb::OnCopy,
+    /// Of a position that the system no longer had, so that the source went on elsewhere.
+    pub on_lost: Arc<dyn Fn() + Send + Sync>,
+    /// How much further back than where the pipeline stands the system's history reaches.
+    pub on_history: Arc<dyn Fn(Duration) + Send + Sync>,
 }
-
-/// Told of what a source has to say.
-pub type OnNotice = Arc<dyn Fn(Notice<'_>) + Send + Sync>;
 
 /// What a source answers when asked for more.
 #[derive(Debug)]
@@ -78,11 +83,12 @@ pub enum AnySource {
 }
 
 impl AnySource {
-    /// The source a configuration names; nothing is opened yet. `on_notice` is told of what is no change.
-    pub fn new(config: &SourceConfig, limits: BatchLimits, on_notice: OnNotice) -> Self {
-        match config {
+    /// The source a pipeline names; nothing is opened yet.
+    pub fn new(pipeline: &PipelineConfig, limits: BatchLimits, hooks: Hooks) -> Self {
+        match &pipeline.source {
             SourceConfig::Mongodb(config) => {
-                Self::Mongodb(Box::new(mongodb::MongodbSource::new(config.clone(), limits, on_notice)))
+                let target = mongodb::Target::of(pipeline);
+                Self::Mongodb(Box::new(mongodb::MongodbSource::new(config.clone(), target, limits, hooks)))
             }
             SourceConfig::File(config) => Self::File(Box::new(lines::FileSource::new(config.path.clone(), limits))),
             SourceConfig::Stdin(_) => Self::Stdin(Box::new(lines::StdinSource::new(limits))),

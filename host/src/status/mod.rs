@@ -21,6 +21,7 @@ use crate::{
     error::{Code, Fault},
     plugin::PluginControl,
     position::Position,
+    source::mongodb::CopyProgress,
     telemetry::metrics::{Gauge, Metrics, PipelineMetrics, SinkMetrics, StageMetrics},
 };
 
@@ -183,6 +184,7 @@ struct Now {
     source_circuit: Circuit,
     source_position: Option<Position>,
     source_history: Option<Duration>,
+    copy: Option<CopyProgress>,
     last_change_at: Option<SystemTime>,
     opening_stored: bool,
     sinks: Vec<SinkNow>,
@@ -242,6 +244,7 @@ impl Status {
                 source_circuit: Circuit::default(),
                 source_position: None,
                 source_history: None,
+                copy: None,
                 last_change_at: None,
                 opening_stored: false,
                 sinks: vec![SinkNow::default(); parts.sinks.len()],
@@ -366,6 +369,14 @@ impl PipelineStatus {
     /// How much further back than the pipeline stands the source's history reaches.
     pub fn source_history(&self, left: Duration) {
         self.update(|now| now.source_history = Some(left));
+    }
+
+    /// The source copies what exists already, and is so far.
+    pub fn source_copies(&self, progress: &CopyProgress) {
+        let gauge = |documents| i64::try_from(documents).unwrap_or(i64::MAX);
+        self.0.metrics.copy_documents.set(gauge(progress.documents));
+        self.0.metrics.copy_expected.set(gauge(progress.of_documents));
+        self.update(|now| now.copy = Some(progress.clone()));
     }
 
     /// The source is down and will be opened again.

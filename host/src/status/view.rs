@@ -9,6 +9,7 @@ use crate::{
     error::Code,
     plugin::view::PluginLive,
     position::Position,
+    source::mongodb::CopyProgress,
     telemetry::metrics::{DeadLetterKind, resident_bytes},
 };
 
@@ -74,6 +75,9 @@ pub struct SourceView {
     /// When the newest change it gave happened.
     #[serde(serialize_with = "optional_time")]
     pub last_change_at: Option<SystemTime>,
+    /// How far the copy of what existed already is; none where none was made since the host started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copy: Option<CopyProgress>,
     /// Why it is down.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
@@ -247,6 +251,7 @@ impl PipelineStatus {
                 position: now.source_position.as_ref().map(short),
                 history_seconds: now.source_history.map(|left| left.as_secs()),
                 last_change_at: now.last_change_at,
+                copy: now.copy.clone(),
                 problem: now.source_problem.clone(),
                 circuit: now.source_circuit,
                 retries: metrics.source_retries.get(),

@@ -12,38 +12,31 @@ use crate::{
     position::Position,
 };
 
-/// The fifth byte of a position: 0 is for copies, which come before the stream.
-const PHASE_STREAM: u8 = 1;
-
-/// A place in a stream: a resume token, and how often a pipeline began anew before it. It is raised by one where it goes on
-/// elsewhere than behind what it has, so that positions still rise.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stand {
-    pub(super) epoch: u32,
-    pub(super) token: String,
-}
-
-impl Stand {
-    /// The place of a position; none for bytes this source did not make.
-    pub(super) fn of(position: &Position) -> Option<Self> {
-        let (head, token) = position.as_bytes().split_at_checked(5)?;
-        let (epoch, phase) = head.split_first_chunk::<4>()?;
-        let token =
-            (phase == [PHASE_STREAM] && !token.is_empty()).then(|| std::str::from_utf8(token).ok()).flatten()?;
-        Some(Self { epoch: u32::from_be_bytes(*epoch), token: token.to_owned() })
-    }
-}
+/// A position begins with its epoch, four bytes, big endian: it is raised whenever what follows is no continuation of what was
+/// read before, so that later positions sort behind earlier ones all the same.
+pub(super) const EPOCH_BYTES: usize = 4;
+/// The fifth byte of a position in a copy, which comes before the stream.
+pub(super) const PHASE_COPY: u8 = 0;
+/// The same of a position in the stream.
+pub(super) const PHASE_STREAM: u8 = 1;
 
 /// A position is `[epoch, 4 bytes, big endian][phase, 1 byte][the resume token's _data, text]`. MongoDB makes the text of
 /// its tokens so that they sort as the events do; so positions sort as bytes.
 pub(super) fn position(epoch: u32, token: &str) -> Position {
-    let mut places = Places::new(epoch);
-    places.add(token);
-    Position::new(places.buffer)
+    let mut bytes = Vec::with_capacity(EPOCH_BYTES + 1 + token.len());
+    bytes.extend_from_slice(&epoch.to_be_bytes());
+    bytes.push(PHASE_STREAM);
+    bytes.extend_from_slice(token.as_bytes());
+    Position::new(bytes)
+}
+
+/// The epoch of a position; none for bytes this source did not make.
+pub(super) fn epoch_of(position: &Position) -> Option<u32> {
+    position.as_bytes().first_chunk::<EPOCH_BYTES>().map(|bytes| u32::from_be_bytes(*bytes))
 }
 
 /// The positions of the changes of one batch, in one buffer.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Places {
     epoch: u32,
     buffer: Vec<u8>,
@@ -51,8 +44,9 @@ pub(super) struct Places {
 }
 
 impl Places {
+    /// Of this epoch.
     pub(super) fn new(epoch: u32) -> Self {
-        Self { epoch, buffer: Vec::new(), ends: Vec::new() }
+        Self { epoch, ..Self::default() }
     }
 
     /// The next one.
@@ -71,9 +65,16 @@ impl Places {
     }
 }
 
-/// The second a resume token stands at: it is a sortable form of BSON that begins with a timestamp.
-pub(super) fn seconds_of(token: &str) -> Option<u32> {
-    u32::from_str_radix(token.strip_prefix("82")?.get(..8)?, 16).ok()
+/// The token of a position; none for bytes this source did not make.
+pub(super) fn token_of(position: &Position) -> Option<&str> {
+    let (head, token) = position.as_bytes().split_at_checked(EPOCH_BYTES + 1)?;
+    (head.last() == Some(&PHASE_STREAM) && !token.is_empty()).then(|| std::str::from_utf8(token).ok()).flatten()
+}
+
+/// The cluster time of a token: it begins with `82`, the kind of a timestamp in the server's sortable form, then the timestamp, in
+/// hexadecimal. None for tokens of another form, such as those of managed services.
+pub(super) fn token_time(token: &str) -> Option<u64> {
+    u64::from_str_radix(token.strip_prefix("82")?.get(..16)?, 16).ok()
 }
 
 /// The version of a resume token, which stands behind its timestamp.
@@ -95,6 +96,8 @@ pub(super) struct Reply {
     events: Bytes,
     /// The post-batch resume token, where the server sent one.
     pub(super) token: Option<String>,
+    /// The newest cluster time the server knew of.
+    pub(super) operation_time: Option<u64>,
 }
 
 impl Reply {
@@ -102,7 +105,17 @@ impl Reply {
     pub(super) fn new(buffer: Bytes) -> Result<Self, Malformed> {
         let mut events = None;
         let mut token = None;
-        let cursor = Elements::of(&buffer)?.find(b"cursor")?.ok_or(Malformed("a reply has no cursor"))?;
+        let mut cursor = None;
+        let mut operation_time = None;
+        for element in Elements::of(&buffer)? {
+            let element = element?;
+            match element.name {
+                b"cursor" => cursor = Some(element),
+                b"operationTime" if element.kind == kind::TIMESTAMP => operation_time = element.as_u64(),
+                _ => {}
+            }
+        }
+        let cursor = cursor.ok_or(Malformed("a reply has no cursor"))?;
         for element in Elements::of(cursor.value)? {
             let element = element?;
             match element.name {
@@ -112,7 +125,7 @@ impl Reply {
             }
         }
         let events = events.ok_or(Malformed("a reply has no batch"))?;
-        Ok(Self { events, token, buffer })
+        Ok(Self { events, token, operation_time, buffer })
     }
 
     /// The events behind the first `skip` bytes of their array, with the offset after each. After an error there is nothing more.
@@ -141,7 +154,7 @@ impl Reply {
         skip.max(4) + 1 >= self.events.len()
     }
 
-    fn doc(&self, bytes: &[u8]) -> Result<Doc, Malformed> {
+    pub(super) fn doc(&self, bytes: &[u8]) -> Result<Doc, Malformed> {
         Doc::from_bytes(self.buffer.slice_ref(bytes)).map_err(|_| Malformed("a document is cut off"))
     }
 }
@@ -261,7 +274,7 @@ pub(crate) fn changes(reply: Bytes) -> Result<Vec<Change>, Malformed> {
             changes.push(event.into_change(operation, &token, &reply, &mut names, &mut ids)?);
         }
     }
-    let _ = (reply.last_token(), reply.is_read(0), Stand::of(&position(0, reply.token.as_deref().unwrap_or_default())));
+    let _ = (reply.last_token(), reply.is_read(0), token_of(&position(0, reply.token.as_deref().unwrap_or_default())));
     Ok(changes)
 }
 
@@ -313,20 +326,16 @@ impl Names {
 mod tests {
     use bson::{Timestamp, doc};
 
-    use super::{Event, ID_LENGTH, Names, Reply, Stand, position, seconds_of, version_of};
+    use super::{Event, ID_LENGTH, Names, Reply, epoch_of, position, token_of};
     use crate::change::Operation;
 
     #[test]
     fn positions_sort_as_tokens_do_and_come_back() {
         let (earlier, later) = (position(0, "8265"), position(0, "8266AB"));
-        assert!(earlier < later && later < position(1, "8265") && position(1, "8265") < position(256, "8264"));
-        assert_eq!(Stand::of(&position(7, "8266AB")), Some(Stand { epoch: 7, token: "8266AB".to_owned() }));
-        for bad in [&[1, 2][..], &[0, 0, 0, 0, 1], &[0, 0, 0, 0, 0, 65], &[0, 0, 0, 0, 1, 0xFF]] {
-            assert_eq!(Stand::of(&crate::position::Position::new(bad.to_vec())), None);
-        }
-        let token = "826B022F1C000000142B0229296E04";
-        assert_eq!((seconds_of(token), version_of(token)), (Some(0x6B02_2F1C), Some("2B02")));
-        assert_eq!((seconds_of("zz"), version_of("8265")), (None, None));
+        assert!(earlier < later);
+        assert!(later < position(1, "8265"), "another epoch comes later");
+        assert_eq!((token_of(&later), epoch_of(&position(7, "82"))), (Some("8266AB"), Some(7)));
+        assert_eq!(token_of(&crate::position::Position::new(vec![1, 2])), None);
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub(super) enum Phase {
     Reading,
     /// Looking up documents.
     LookingUp,
+    /// Copying the documents that are there.
+    Copying,
 }
 
 /// The deployment as it may be named in messages: hosts and what is watched, never credentials.

@@ -17,10 +17,7 @@ use mongodb::{
 };
 
 use super::faults::{Phase, Place, fault, redacted, told};
-use crate::{
-    error::{Code, Fault},
-    source::{Notice, OnNotice},
-};
+use crate::error::{Code, Fault};
 
 /// How often the oplog is looked at: two reads of one entry each.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -64,7 +61,7 @@ pub(super) async fn watch(
     place: Place,
     second: Arc<AtomicU32>,
     warning: Duration,
-    on_notice: OnNotice,
+    on_history: Arc<dyn Fn(Duration) + Send + Sync>,
 ) {
     let mut warned = false;
     let hosts = &place.hosts;
@@ -72,7 +69,7 @@ pub(super) async fn watch(
         match oldest(&client).await {
             Ok(oldest) => {
                 let left = Duration::from_secs(second.load(Ordering::Relaxed).saturating_sub(oldest.time).into());
-                on_notice(Notice::History(left));
+                on_history(left);
                 let short = left < warning && is_full(&client).await.unwrap_or(true);
                 if short && !warned {
                     tracing::warn!(

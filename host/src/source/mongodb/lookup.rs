@@ -20,15 +20,22 @@ use crate::{
 /// An `_id` as its type byte and bytes: equal only to the very same value.
 type Id = (u8, Bytes);
 
-/// Gives each update without a document the document as it is now; an update whose document is gone keeps none.
+/// Gives each update without a document that is `wanted` the document as it is now; an update whose document is gone keeps none.
+/// Returns a time at which none of these documents was newer; none where the server tells none, or nothing was looked up.
 ///
 /// It is read from the primary, with read concern majority as the stream: a secondary could still be behind the update, and
 /// the old state would stay for good if no later change followed.
-pub(super) async fn attach(changes: &mut [Change], client: &Client) -> Result<()> {
+pub(super) async fn attach(
+    changes: &mut [Change],
+    wanted_at: impl Fn(usize, &Change) -> bool,
+    client: &Client,
+) -> Result<Option<u64>> {
+    let mut time = None;
     let mut wanted: HashMap<Arc<Namespace>, HashMap<Id, Vec<usize>>> = HashMap::new();
     for (index, change) in changes.iter().enumerate() {
         if change.operation == Operation::Update
             && change.document.is_none()
+            && wanted_at(index, change)
             && let Some(id) = change.key.as_ref().and_then(|key| id_of(key.as_bytes(), Bytes::copy_from_slice))
         {
             wanted.entry(change.namespace.clone()).or_default().entry(id).or_default().push(index);
@@ -52,6 +59,7 @@ pub(super) async fn attach(changes: &mut [Change], client: &Client) -> Result<()
             let buffer = Bytes::from_owner(Owner(reply?));
             // What cannot be read is treated as gone; the change itself is not lost.
             let Ok(reply) = Reply::new(buffer.clone()) else { continue };
+            time = time.max(reply.operation_time);
             for (document, _) in reply.events(0).flatten() {
                 let Some(indexes) = id_of(document, Bytes::copy_from_slice).and_then(|id| by_id.remove(&id)) else {
                     continue;
@@ -65,7 +73,7 @@ pub(super) async fn attach(changes: &mut [Change], client: &Client) -> Result<()
             }
         }
     }
-    Ok(())
+    Ok(time)
 }
 
 fn id_of(document: &[u8], bytes: impl Fn(&[u8]) -> Bytes) -> Option<Id> {

@@ -11,7 +11,7 @@ const IN_A_ROW: u32 = 3;
 
 /// Where a stream begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Begin {
+pub(super) enum Point {
     /// With the first change from now on.
     Now,
     /// Behind a token the operator gave.
@@ -28,7 +28,7 @@ pub(super) enum AfterLoss {
     /// Only the operator can help.
     Stop(Fault),
     /// The stream begins anew there, in the next epoch.
-    Begin(Begin),
+    Begin(Point),
 }
 
 /// Counts the losses without progress in between.
@@ -43,10 +43,10 @@ impl Losses {
 
     /// What follows this loss.
     pub(super) fn decide(&mut self, choice: OnLostPosition, fault: Fault) -> AfterLoss {
-        let begin = match choice {
+        let point = match choice {
             OnLostPosition::Stop => return AfterLoss::Stop(fault),
-            OnLostPosition::Oldest => Begin::Oldest,
-            OnLostPosition::Newest => Begin::Now,
+            OnLostPosition::Oldest => Point::Oldest,
+            OnLostPosition::Newest => Point::Now,
         };
         self.0 += 1;
         if self.0 >= IN_A_ROW {
@@ -57,13 +57,13 @@ impl Losses {
             );
             return AfterLoss::Stop(Fault::fatal(Code::MongoLostAgain, message));
         }
-        AfterLoss::Begin(begin)
+        AfterLoss::Begin(point)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{AfterLoss, Begin, Losses};
+    use super::{AfterLoss, Losses, Point};
     use crate::{
         config::OnLostPosition::{Newest, Oldest, Stop},
         error::{Code, Fault},
@@ -78,12 +78,12 @@ mod tests {
         let mut losses = Losses::default();
         for _ in 0..3 {
             for _ in 0..2 {
-                assert!(matches!(losses.decide(Oldest, lost()), AfterLoss::Begin(Begin::Oldest)));
+                assert!(matches!(losses.decide(Oldest, lost()), AfterLoss::Begin(Point::Oldest)));
             }
             losses.progressed();
         }
-        assert!(matches!(losses.decide(Newest, lost()), AfterLoss::Begin(Begin::Now)));
-        assert!(matches!(losses.decide(Newest, lost()), AfterLoss::Begin(Begin::Now)));
+        assert!(matches!(losses.decide(Newest, lost()), AfterLoss::Begin(Point::Now)));
+        assert!(matches!(losses.decide(Newest, lost()), AfterLoss::Begin(Point::Now)));
         assert!(matches!(losses.decide(Newest, lost()), AfterLoss::Stop(fault) if fault.code == Code::MongoLostAgain));
         assert!(matches!(losses.decide(Stop, lost()), AfterLoss::Stop(fault) if fault.code == Code::MongoPositionLost));
     }

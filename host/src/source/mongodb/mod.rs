@@ -10,13 +10,17 @@
 //! where the document is gone. They are matched by `_id`; on a sharded cluster where `_id` is not unique, the shard key
 //! is not compared.
 
+mod catch_up;
+mod copy;
 pub(crate) mod event;
 mod faults;
 mod glob;
+mod hand_over;
 mod history;
 mod images;
 mod lookup;
 mod lost;
+mod order;
 mod select;
 mod selected;
 mod split;
@@ -35,21 +39,29 @@ use mongodb::{Client, options::ClientOptions};
 use tokio::{sync::mpsc, time::Instant};
 
 use self::{
-    event::{Event, ID_LENGTH, Names, Places, Reply, Stand, position, seconds_of},
+    catch_up::CatchUp,
+    copy::Copy,
+    event::{Event, ID_LENGTH, Names, Places, Reply, epoch_of, position, token_of, token_time},
     faults::{Phase, Place, fault, password_of},
+    hand_over::Begin,
     images::Images,
-    lost::{AfterLoss, Begin, Losses},
+    lost::{AfterLoss, Losses, Point},
     select::is_internal,
     stream::{AHEAD, At, Current, Cursor, Opener, Splits, Stream, read_ahead},
 };
-pub use self::{select::Selection, selected::problems as selection_problems};
+pub use self::{
+    copy::{CollectionProgress, CopyProgress, OnCopy},
+    hand_over::Target,
+    select::Selection,
+    selected::problems as selection_problems,
+};
 use crate::{
     batch::Batch,
     config::{FullDocument, MongodbSourceConfig, OnLostPosition, StartAt},
     error::{Code, Fault},
     format::elements::Malformed,
-    position::Positions,
-    source::{BatchLimits, Notice, OnNotice, Read, Source},
+    position::{Position, Positions, WHOLE},
+    source::{BatchLimits, Hooks, Read, Source},
 };
 
 /// How long a usable server is looked for, so that a wrong host name is told soon; the pipeline tries again after it.
@@ -57,13 +69,23 @@ const SELECTION: Duration = Duration::from_secs(5);
 /// Least time between two batches that move the position of an idle stream alone.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// Told of each event that is no change of a document: its kind (`drop`, `rename`, `invalidate`, ...) and namespace.
+pub type OnDdl = Arc<dyn Fn(&str, &str) + Send + Sync>;
+
 /// The source.
 pub struct MongodbSource {
     config: MongodbSourceConfig,
+    target: Option<Target>,
     limits: BatchLimits,
-    on_notice: OnNotice,
+    hooks: Hooks,
     client: Option<(Client, Place)>,
+    /// What is read first, where there is something to copy.
+    copy: Option<Copy>,
+    /// Where the stream is opened when the copy is done.
+    after_copy: Option<Position>,
     stream: Option<Stream>,
+    epoch: u32,
+    catch_up: Option<CatchUp>,
     names: Names,
     selection: Selection,
     splits: Splits,
@@ -72,15 +94,20 @@ pub struct MongodbSource {
 
 impl MongodbSource {
     /// Nothing is connected before [`Source::open`].
-    pub fn new(config: MongodbSourceConfig, limits: BatchLimits, on_notice: OnNotice) -> Self {
+    pub fn new(config: MongodbSourceConfig, target: Option<Target>, limits: BatchLimits, hooks: Hooks) -> Self {
         let selection = Selection::new(&config);
         let splits = Splits::new(Images::new(&config).any());
         Self {
             config,
+            target,
             limits,
-            on_notice,
+            hooks,
             client: None,
+            copy: None,
+            after_copy: None,
             stream: None,
+            epoch: 0,
+            catch_up: None,
             names: Names::default(),
             selection,
             splits,
@@ -120,32 +147,6 @@ impl MongodbSource {
         Ok((client, place))
     }
 
-    fn goes_on_after(&self, fault: &Fault) -> bool {
-        fault.code == Code::MongoPositionLost && self.config.on_lost_position != OnLostPosition::Stop
-    }
-
-    /// Begins anew as the operator chose, when the server no longer has the position.
-    async fn after_loss(&mut self, opener: &Opener, stand: &Stand, fault: Fault) -> Result<Begun, Fault> {
-        let told = fault.message.clone();
-        let begin = match self.losses.decide(self.config.on_lost_position, fault) {
-            AfterLoss::Stop(fault) => return Err(fault),
-            AfterLoss::Begin(begin) => begin,
-        };
-        let (token, cursor, first) = opener.begin(&begin).await?;
-        // Behind all positions there are, whatever the new token is.
-        let epoch = stand.epoch.saturating_add(1);
-        (self.on_notice)(Notice::PositionLost);
-        tracing::warn!(
-            event = "source_position_lost",
-            hosts = opener.place.hosts,
-            watched = opener.place.watched,
-            code = Code::MongoPositionLost.as_str(),
-            "the position is lost, and {}; changes in between are missing in the sinks: {told}",
-            begins(&begin),
-        );
-        Ok(Begun { epoch, token, cursor, first, lost: true })
-    }
-
     /// Cuts one batch off the current reply, or says that there is nothing to hand out yet.
     async fn cut(&mut self) -> Result<Option<Batch>, Fault> {
         let Some((client, place)) = &self.client else { return Err(not_open()) };
@@ -160,7 +161,7 @@ impl MongodbSource {
             )
         };
         let mut batch = Batch::default();
-        let (mut ids, mut places, mut size, mut last_token) = (String::new(), Places::new(stream.epoch), 0, None);
+        let (mut ids, mut places, mut size, mut last_token) = (String::new(), Places::new(self.epoch), 0, None);
         let mut ddl = Vec::new();
         for event in reply.events(offset) {
             let (bytes, next) = event.map_err(malformed)?;
@@ -194,8 +195,8 @@ impl MongodbSource {
         }
         let at_end = reply.is_read(offset);
         let token = if at_end { reply.token.as_deref().or(last_token) } else { last_token };
-        batch.position = token.map(|token| position(stream.epoch, token));
-        let second = token.and_then(seconds_of);
+        batch.position = token.map(|token| position(self.epoch, token));
+        let second = token.and_then(token_time).map(seconds);
         let ids = ByteString::from(ids);
         for (change, position) in batch.changes.iter_mut().zip(places.finish()) {
             change.position = Some(position);
@@ -206,7 +207,14 @@ impl MongodbSource {
             }
         }
         if self.config.full_document == FullDocument::Lookup {
-            lookup::attach(&mut batch.changes, client).await.map_err(|error| fault(&error, Phase::LookingUp, place))?;
+            let all = lookup::attach(&mut batch.changes, |_, _| true, client).await;
+            all.map_err(|error| fault(&error, Phase::LookingUp, place))?;
+        } else if let Some(catch_up) = &mut self.catch_up {
+            let attached = catch_up.attach(&mut batch.changes, client).await;
+            attached.map_err(|error| fault(&error, Phase::LookingUp, place))?;
+            if catch_up.is_over() {
+                self.catch_up = None;
+            }
         }
         // From here on nothing waits: a cancelled call before this point cuts the same batch again.
         for (kind, namespace) in ddl {
@@ -216,7 +224,7 @@ impl MongodbSource {
             } else {
                 tracing::info!(event = "source_ddl", kind, ns = namespace, "not a change of a document: passed over");
             }
-            (self.on_notice)(Notice::Ddl { kind: &kind, namespace });
+            (self.hooks.on_ddl)(&kind, namespace);
         }
         if let Some(second) = second {
             stream.second.store(second, Ordering::Relaxed);
@@ -233,42 +241,28 @@ impl MongodbSource {
     }
 }
 
-impl Source for MongodbSource {
-    async fn open(&mut self, from: &Positions) -> Result<Positions, Fault> {
-        self.stream = None;
-        let (client, place) = self.client().await?;
-        let opener = Opener {
-            client,
-            scope: self.selection.scope(),
-            stages: select::stages(&self.config, &place)?,
-            images: Images::new(&self.config),
-            splits: self.splits.clone(),
-            place,
-        };
-        let begun = match from.whole() {
+impl MongodbSource {
+    /// Opens the stream behind a position, or where the configuration says.
+    async fn open_stream(&mut self, from: Option<&Position>) -> Result<Option<Position>, Fault> {
+        let opener = self.opener().await?;
+        let begun = match from {
             None => {
                 opener.images.check(&opener.client, &self.selection, &opener.scope, &opener.place).await?;
-                let begin = begin(&self.config.start);
-                let (token, cursor, first) = opener.begin(&begin).await?;
-                let (hosts, watched) = (&opener.place.hosts, &opener.place.watched);
-                tracing::info!(event = "source_opened", hosts, watched, "{}", begins(&begin));
+                let point = point(&self.config.start);
+                let (token, cursor, first) = opener.begin(&point).await?;
+                opened(&opener, begins(&point));
                 Begun { epoch: 0, token, cursor, first, lost: false }
             }
             Some(position) => {
-                let stand = Stand::of(position).ok_or_else(foreign)?;
-                match opener.open(&At::After(stand.token.clone()), Phase::Resuming).await {
+                let token = token_of(position).map(str::to_owned).ok_or_else(foreign)?;
+                let epoch = epoch_of(position).unwrap_or_default();
+                match opener.open(&At::After(token.clone()), Phase::Resuming).await {
                     Ok((cursor, first)) => {
-                        let (hosts, watched) = (&opener.place.hosts, &opener.place.watched);
-                        tracing::info!(
-                            event = "source_opened",
-                            hosts,
-                            watched,
-                            "the change stream goes on where it stopped"
-                        );
-                        Begun { epoch: stand.epoch, token: Some(stand.token), cursor, first, lost: false }
+                        opened(&opener, "the change stream goes on where it stopped");
+                        Begun { epoch, token: Some(token), cursor, first, lost: false }
                     }
                     Err(fault) if fault.code == Code::MongoPositionLost => {
-                        self.after_loss(&opener, &stand, fault).await?
+                        self.after_loss(&opener, epoch, fault).await?
                     }
                     Err(fault) => return Err(fault),
                 }
@@ -282,14 +276,17 @@ impl Source for MongodbSource {
             _ => token,
         };
         let start = resume.as_deref().map(|token| position(epoch, token));
-        let second = Arc::new(AtomicU32::new(resume.as_deref().and_then(seconds_of).unwrap_or_default()));
+        let second = resume.as_deref().and_then(token_time).map_or(0, seconds);
+        let second = Arc::new(AtomicU32::new(second));
         let history = history::watch(
             opener.client.clone(),
             opener.place.clone(),
             second.clone(),
             self.config.history_warning.0,
-            self.on_notice.clone(),
+            self.hooks.on_history.clone(),
         );
+        self.epoch = epoch;
+        self.catch_up = self.needs_to_catch_up().then(|| CatchUp::new(first.operation_time));
         let (sender, replies) = mpsc::channel(AHEAD);
         self.stream = Some(Stream {
             replies,
@@ -297,18 +294,86 @@ impl Source for MongodbSource {
             reader: tokio::spawn(read_ahead(opener, cursor, resume, sender)),
             current: Some(Current { reply: Arc::new(first), offset: 0 }),
             last: (start.clone(), Instant::now()),
-            epoch,
             announce: start.clone().filter(|_| lost),
             second,
         });
-        Ok(start.into())
+        Ok(start)
+    }
+
+    async fn opener(&mut self) -> Result<Opener, Fault> {
+        let (client, place) = self.client().await?;
+        Ok(Opener {
+            client,
+            scope: self.selection.scope(),
+            stages: select::stages(&self.config, &place)?,
+            images: Images::new(&self.config),
+            splits: self.splits.clone(),
+            place,
+        })
+    }
+
+    /// Begins anew as the operator chose, when the server no longer has the position.
+    async fn after_loss(&mut self, opener: &Opener, epoch: u32, fault: Fault) -> Result<Begun, Fault> {
+        let told = fault.message.clone();
+        let point = match self.losses.decide(self.config.on_lost_position, fault) {
+            AfterLoss::Stop(fault) => return Err(fault),
+            AfterLoss::Begin(point) => point,
+        };
+        let (token, cursor, first) = opener.begin(&point).await?;
+        (self.hooks.on_lost)();
+        tracing::warn!(
+            event = "source_position_lost",
+            hosts = opener.place.hosts,
+            watched = opener.place.watched,
+            code = Code::MongoPositionLost.as_str(),
+            "the position is lost, and {}; changes in between are missing in the sinks: {told}",
+            begins(&point),
+        );
+        // Behind all positions there are, whatever the new token is.
+        Ok(Begun { epoch: epoch.saturating_add(1), token, cursor, first, lost: true })
+    }
+
+    fn goes_on_after(&self, fault: &Fault) -> bool {
+        fault.code == Code::MongoPositionLost && self.config.on_lost_position != OnLostPosition::Stop
+    }
+}
+
+impl Source for MongodbSource {
+    async fn open(&mut self, from: &Positions) -> Result<Positions, Fault> {
+        (self.stream, self.copy, self.after_copy) = (None, None, None);
+        match self.begin(from).await? {
+            Begin::Stream(positions) => {
+                let start = self.open_stream(positions.whole()).await?;
+                let mut positions = positions;
+                if let Some(start) = start {
+                    positions.set(WHOLE, start);
+                }
+                Ok(positions)
+            }
+            Begin::Copy(positions) => Ok(positions),
+            Begin::Ended => Ok(from.clone()),
+        }
     }
 
     async fn next(&mut self) -> Result<Read, Fault> {
-        if let Some(position) = self.stream.as_mut().and_then(|stream| stream.announce.take()) {
-            return Ok(Read::Batch(Batch { position: Some(position), ..Batch::default() }));
-        }
         loop {
+            if let Some(copy) = &mut self.copy {
+                match copy.next(&self.limits).await? {
+                    Some(batch) => return Ok(Read::Batch(batch)),
+                    None => self.copy = None,
+                }
+            }
+            if self.is_at_its_end() {
+                return Ok(Read::End);
+            }
+            // Opened again when this future is dropped meanwhile.
+            if let Some(position) = self.after_copy.clone() {
+                self.open_stream(Some(&position)).await?;
+                self.after_copy = None;
+            }
+            if let Some(position) = self.stream.as_mut().and_then(|stream| stream.announce.take()) {
+                return Ok(Read::Batch(Batch { position: Some(position), ..Batch::default() }));
+            }
             if let Some(batch) = self.cut().await? {
                 return Ok(Read::Batch(batch));
             }
@@ -340,26 +405,36 @@ struct Begun {
 }
 
 /// Where a stream without a position begins.
-fn begin(start: &StartAt) -> Begin {
+fn point(start: &StartAt) -> Point {
     match start {
-        StartAt::Now => Begin::Now,
-        StartAt::Token(token) => Begin::Token(token.clone()),
+        StartAt::Now => Point::Now,
+        StartAt::Token(token) => Point::Token(token.clone()),
         StartAt::Time(moment) => {
             let seconds = moment.0.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-            Begin::Time(u32::try_from(seconds).unwrap_or(u32::MAX))
+            Point::Time(u32::try_from(seconds).unwrap_or(u32::MAX))
         }
     }
 }
 
-fn begins(begin: &Begin) -> &'static str {
-    match begin {
-        Begin::Now => {
+fn begins(point: &Point) -> &'static str {
+    match point {
+        Point::Now => {
             "the change stream begins now: documents that exist already are not sent, changes from now on are"
         }
-        Begin::Token(_) => "the change stream begins behind the token of `start`",
-        Begin::Time(_) => "the change stream begins with the changes since the time of `start`",
-        Begin::Oldest => "the change stream begins with the oldest change the server has",
+        Point::Token(_) => "the change stream begins behind the token of `start`",
+        Point::Time(_) => "the change stream begins with the changes since the time of `start`",
+        Point::Oldest => "the change stream begins with the oldest change the server has",
     }
+}
+
+fn opened(opener: &Opener, how: &str) {
+    let (hosts, watched) = (&opener.place.hosts, &opener.place.watched);
+    tracing::info!(event = "source_opened", hosts, watched, "{how}");
+}
+
+/// The seconds of a cluster time.
+fn seconds(time: u64) -> u32 {
+    u32::try_from(time >> 32).unwrap_or(u32::MAX)
 }
 
 fn foreign() -> Fault {

@@ -101,6 +101,11 @@ impl Selection {
         }
     }
 
+    /// The database, where there is one name for it.
+    pub fn one_database(&self) -> Option<&str> {
+        self.one.as_deref()
+    }
+
     /// Whether any collection of a database may be watched.
     pub fn matches_database(&self, database: &str) -> bool {
         !INTERNAL.contains(&database)

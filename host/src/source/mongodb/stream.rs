@@ -25,7 +25,7 @@ use super::{
     faults::{Phase, Place, cannot_split, fault, must_split},
     history,
     images::Images,
-    lost::Begin,
+    lost::Point,
     select::Scope,
     split::Joiner,
 };
@@ -41,7 +41,7 @@ const REPLY_EVENTS: u32 = 10_000;
 const AWAIT: Duration = Duration::from_secs(1);
 /// How long an answer may take on top of that before the connection counts as dead. A server that has to read through
 /// a long oplog for few matching events answers late, so this is generous.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// Replies read ahead; each is 16 MiB at most.
 pub(super) const AHEAD: usize = 2;
 /// How often in a row a stream may be closed by the server without an event before that is an error.
@@ -56,7 +56,6 @@ pub(super) struct Stream {
     pub(super) current: Option<Current>,
     /// Where the last batch ended, and when it was handed out.
     pub(super) last: (Option<Position>, Instant),
-    pub(super) epoch: u32,
     /// A new position that is to be stored before anything else.
     pub(super) announce: Option<Position>,
     /// The second the last batch ended at.
@@ -193,12 +192,12 @@ pub(super) struct Opener {
 
 impl Opener {
     /// Begins a stream that has no position yet: with its first reply, and the token it begins behind where the server tells one.
-    pub(super) async fn begin(&self, begin: &Begin) -> Result<(Option<String>, Cursor, Reply), Fault> {
-        let (at, phase) = match begin {
-            Begin::Now => (At::Now, Phase::Opening),
-            Begin::Token(token) => (At::After(token.clone()), Phase::Starting),
-            Begin::Time(seconds) => (At::Since(Timestamp { time: *seconds, increment: 1 }), Phase::Starting),
-            Begin::Oldest => return self.begin_oldest().await,
+    pub(super) async fn begin(&self, point: &Point) -> Result<(Option<String>, Cursor, Reply), Fault> {
+        let (at, phase) = match point {
+            Point::Now => (At::Now, Phase::Opening),
+            Point::Token(token) => (At::After(token.clone()), Phase::Starting),
+            Point::Time(seconds) => (At::Since(Timestamp { time: *seconds, increment: 1 }), Phase::Starting),
+            Point::Oldest => return self.begin_oldest().await,
         };
         self.begin_at(at, phase).await
     }

@@ -1,5 +1,7 @@
 //! Tests on a real server.
 
+mod deaths;
+mod images;
 mod selection;
 
 use std::{
@@ -13,10 +15,10 @@ use super::MongodbSource;
 use crate::{
     batch::Batch,
     change::{Change, Doc, Operation},
-    config::{BeforeImage, FullDocument, MongodbSourceConfig, OnLostPosition, Span, StartAt},
+    config::{BeforeImage, FullDocument, MongodbSourceConfig, OnLostPosition, Snapshot, Span, StartAt},
     error::{Code, Fault},
     position::{Position, Positions},
-    source::{BatchLimits, Notice, Read, Source as _},
+    source::{BatchLimits, Hooks, Read, Source as _},
     testing::Server,
 };
 
@@ -36,6 +38,7 @@ fn config(uri: String, collections: &[&str]) -> MongodbSourceConfig {
         start: StartAt::Now,
         on_lost_position: OnLostPosition::Stop,
         history_warning: Span(Duration::from_secs(1)),
+        snapshot: Snapshot::Never,
     }
 }
 
@@ -43,16 +46,19 @@ type Ddl = Arc<Mutex<Vec<String>>>;
 
 fn source(config: MongodbSourceConfig, limits: BatchLimits) -> (MongodbSource, Ddl) {
     let ddl = Ddl::default();
-    let seen = ddl.clone();
+    let (seen, lost) = (ddl.clone(), ddl.clone());
     (
         MongodbSource::new(
             config,
+            None,
             limits,
-            Arc::new(move |notice| match notice {
-                Notice::Ddl { kind, namespace } => seen.lock().unwrap().push(format!("{kind} {namespace}")),
-                Notice::PositionLost => seen.lock().unwrap().push("lost".to_owned()),
-                Notice::History(_) => {}
-            }),
+            Hooks {
+                copied: Arc::default(),
+                on_ddl: Arc::new(move |kind, ns| seen.lock().unwrap().push(format!("{kind} {ns}"))),
+                on_copy: Arc::new(|_| {}),
+                on_lost: Arc::new(move || lost.lock().unwrap().push("lost".to_owned())),
+                on_history: Arc::new(|_| {}),
+            },
         ),
         ddl,
     )

@@ -104,6 +104,8 @@ families! {
     batches: OfPipeline => Counter, BATCHES;
     events_filtered: OfPipeline => Counter, EVENTS_FILTERED;
     source_retries: OfPipeline => Counter, SOURCE_RETRIES;
+    copy_documents: OfPipeline => Gauge, SOURCE_COPY;
+    copy_expected: OfPipeline => Gauge, SOURCE_COPY_EXPECTED;
     source_ddl: OfPipelineKind => Counter, SOURCE_DDL;
     source_positions_lost: OfPipeline => Counter, SOURCE_POSITIONS_LOST;
     source_history: OfPipeline => Gauge, SOURCE_HISTORY_SECONDS;

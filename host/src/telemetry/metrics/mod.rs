@@ -71,6 +71,8 @@ impl Metrics {
             batches: families.batches.get_or_create_owned(&labels),
             events_filtered: families.events_filtered.get_or_create_owned(&labels),
             source_retries: families.source_retries.get_or_create_owned(&labels),
+            copy_documents: families.copy_documents.get_or_create_owned(&labels),
+            copy_expected: families.copy_expected.get_or_create_owned(&labels),
             dead_letters: DeadLetterKind::ALL.map(|kind| {
                 let labels = OfPipelineKind { pipeline: pipeline.to_owned(), kind: kind.as_str().to_owned() };
                 families.dead_letters.get_or_create_owned(&labels)
@@ -198,6 +200,10 @@ pub struct PipelineMetrics {
     pub events_filtered: Counter,
     /// Times the source was opened again after a fault.
     pub source_retries: Counter,
+    /// Documents that the copy has read.
+    pub copy_documents: Gauge,
+    /// Documents that are to be copied, about.
+    pub copy_expected: Gauge,
     /// How far the pipeline is behind.
     pub lag: Lag,
     /// Number of the newest batch of this run that all sinks have.

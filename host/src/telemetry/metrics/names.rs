@@ -75,6 +75,8 @@ names! {
     BATCHES = Counter "tidegate_batches_total" ["pipeline"] "batches", "Batches read from the source, those without changes too";
     EVENTS_FILTERED = Counter "tidegate_events_filtered_total" ["pipeline"] "changes", "Changes that a stage dropped on purpose or routed nowhere";
     SOURCE_RETRIES = Counter "tidegate_source_retries_total" ["pipeline"] "attempts", "Times the source was opened again after a fault";
+    SOURCE_COPY = Gauge "tidegate_source_copy_documents" ["pipeline"] "documents", "Documents that the copy has read; 0 without one";
+    SOURCE_COPY_EXPECTED = Gauge "tidegate_source_copy_expected_documents" ["pipeline"] "documents", "Documents that are to be copied, as the server estimates them; 0 without a copy";
     SOURCE_DDL = Counter "tidegate_source_ddl_total" ["pipeline", "kind"] "events", "Events without a document, such as drop, rename and invalidate";
     SOURCE_POSITIONS_LOST = Counter "tidegate_source_positions_lost_total" ["pipeline"] "positions", "Positions the source no longer had, so that it went on elsewhere (on_lost_position)";
     SOURCE_HISTORY_SECONDS = Gauge "tidegate_source_history_seconds" ["pipeline"] "seconds", "How long the pipeline may stand still before the source loses its position; absent where the oplog cannot be read";

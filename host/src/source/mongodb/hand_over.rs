@@ -1,0 +1,165 @@
+//! What a source begins with: a copy, or the stream; and how one follows the other.
+
+use std::{collections::HashSet, sync::atomic::Ordering::Relaxed};
+
+use mongodb::Client;
+
+use super::{
+    Copy, MongodbSource,
+    copy::{self, Planned},
+    event::{epoch_of, position},
+    faults::Phase,
+    lost::Point,
+};
+use crate::{
+    config::{FullDocument, MongodbSinkConfig, PipelineConfig, SinkConfig, Snapshot},
+    error::{Code, Fault},
+    mongodb::MongoConnector,
+    position::{Positions, WHOLE},
+};
+
+/// What is begun with.
+pub(super) enum Begin {
+    /// The stream, at these positions.
+    Stream(Positions),
+    /// A copy, which stands at these positions and is open.
+    Copy(Positions),
+    /// Nothing: the copy is done, and it was all that was asked for.
+    Ended,
+}
+
+/// Where copied documents go, to see which collections are missing there.
+pub struct Target {
+    config: MongodbSinkConfig,
+}
+
+impl Target {
+    /// The MongoDB sink of a pipeline that has one.
+    pub fn of(pipeline: &PipelineConfig) -> Option<Self> {
+        pipeline.sinks.values().find_map(|sink| match sink {
+            SinkConfig::Mongodb(config) => Some(Self { config: config.clone() }),
+            _ => None,
+        })
+    }
+
+    /// Of these namespaces of the source, those whose collection is in the target.
+    async fn has(&self, databases: &HashSet<String>) -> Result<HashSet<(String, String)>, Fault> {
+        let mut connector = MongoConnector::new(self.config.uri.clone());
+        let client: Client = connector.client().await?;
+        let mut found = HashSet::new();
+        for database in databases {
+            let name = self.config.database.as_deref().unwrap_or(database);
+            let handle = client.database(name);
+            for collection in connector.answer(handle.list_collection_names().into_future()).await? {
+                found.insert((database.clone(), collection));
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl MongodbSource {
+    /// Finds out what comes first, and opens it where it is a copy.
+    pub(super) async fn begin(&mut self, from: &Positions) -> Result<Begin, Fault> {
+        let snapshot = self.config.snapshot;
+        let epoch = from.whole().and_then(epoch_of);
+        match (epoch, snapshot) {
+            (None, Snapshot::Never) => Ok(Begin::Stream(from.clone())),
+            (None, _) => self.begin_copy(0, false).await,
+            (Some(epoch), Snapshot::Always) if !self.hooks.copied.load(Relaxed) => {
+                self.begin_copy(epoch.saturating_add(1), true).await
+            }
+            (Some(_), Snapshot::Never) => {
+                if copy::is_unfinished(from) {
+                    tracing::warn!(
+                        event = "copy_given_up",
+                        "a copy was begun and not finished, and `snapshot: never` is set: the rest of it is not made"
+                    );
+                }
+                Ok(Begin::Stream(from.clone()))
+            }
+            (Some(_), _) if copy::is_unfinished(from) => self.open_copy(from.clone(), false, true).await,
+            (Some(_), Snapshot::Only) => {
+                tracing::info!(event = "copy_done", "the copy was finished before: there is nothing more to do");
+                Ok(Begin::Ended)
+            }
+            (Some(_), _) => Ok(Begin::Stream(from.clone())),
+        }
+    }
+
+    /// Begins a copy of all that is wanted, and the stream before it. With `announced` the positions are handed out as batches, since an
+    /// older checkpoint is there already.
+    async fn begin_copy(&mut self, epoch: u32, announced: bool) -> Result<Begin, Fault> {
+        let opener = self.opener().await?;
+        opener.images.check(&opener.client, &self.selection, &opener.scope, &opener.place).await?;
+        let (token, cursor, first) = opener.begin(&Point::Now).await?;
+        let Some(token) = token.or_else(|| first.last_token()) else {
+            return Err(Fault::fatal(
+                Code::MongoError,
+                format!(
+                    "MongoDB at {} gives no resume token for a stream without events, so nothing says where changes go on behind a copy; \
+                     use `snapshot: never`",
+                    opener.place.hosts
+                ),
+            ));
+        };
+        drop(cursor);
+        let there = match (self.config.snapshot, &self.target) {
+            (Snapshot::Missing, Some(target)) => {
+                let databases = match self.selection.one_database() {
+                    Some(database) => HashSet::from([database.to_owned()]),
+                    None => {
+                        let names = opener.client.list_database_names().await;
+                        let names = names.map_err(|error| super::fault(&error, Phase::Copying, &opener.place))?;
+                        names.into_iter().filter(|name| self.selection.matches_database(name)).collect()
+                    }
+                };
+                target.has(&databases).await?
+            }
+            _ => HashSet::new(),
+        };
+        let chosen = self.target.as_ref().and_then(|target| target.config.collection.as_deref());
+        let wanted = |database: &str, collection: &str| {
+            let target = chosen.unwrap_or(collection);
+            self.selection.matches(database, collection) && !there.contains(&(database.to_owned(), target.to_owned()))
+        };
+        let planned = copy::plan(&opener.client, &opener.place, epoch, self.selection.one_database(), wanted).await?;
+        let Planned { mut positions, left_out } = planned;
+        for namespace in left_out {
+            tracing::warn!(
+                event = "copy_left_out",
+                ns = namespace,
+                "{namespace} is a time-series collection, which has no change stream: it is not copied"
+            );
+        }
+        let empty = positions.is_empty();
+        positions.set(WHOLE, position(epoch, &token));
+        self.hooks.copied.store(true, Relaxed);
+        if empty {
+            tracing::info!(event = "copy_done", collections = 0, documents = 0, "there is nothing to copy");
+            return Ok(if self.is_at_its_end() { Begin::Ended } else { Begin::Stream(positions) });
+        }
+        self.open_copy(positions, announced, false).await
+    }
+
+    async fn open_copy(&mut self, positions: Positions, announced: bool, resumed: bool) -> Result<Begin, Fault> {
+        let (client, place) = self.client().await?;
+        let report = self.hooks.on_copy.clone();
+        self.copy = Some(Copy::resume(&client, &place, &positions, announced, resumed, report).await?);
+        self.hooks.copied.store(true, Relaxed);
+        self.after_copy = positions.whole().cloned();
+        Ok(Begin::Copy(positions))
+    }
+
+    /// Whether nothing comes behind the copy.
+    pub(super) fn is_at_its_end(&self) -> bool {
+        self.config.snapshot == Snapshot::Only
+    }
+
+    /// Whether the documents may be ahead of the stream: a copy was or may have been made. A lookup of all updates settles that too.
+    pub(super) fn needs_to_catch_up(&self) -> bool {
+        // An update may lack its post-image, too.
+        matches!(self.config.full_document, FullDocument::Off | FullDocument::WhenAvailable)
+            && self.config.snapshot != Snapshot::Never
+    }
+}
