@@ -20,4 +20,5 @@ mod redis_down;
 mod restart;
 mod retries;
 mod scene;
+mod several;
 mod types;

@@ -7,7 +7,7 @@
 //! | 13, 18, 8000, and refused log-ins | `TG0302`, fatal |
 //! | 286, 280, 260, 50811 and what is no token when beginning at the configured `start` | `TG0310`, fatal |
 //! | 10334, 7182500 | `TG0305`, fatal: an event beyond 16 MiB, which the stream then asks to be split where the server can |
-//! | 47 from a stream that requires images, and their refusal when opening | `TG0309`, fatal |
+//! | 47, 51770 from a stream that requires images, and their refusal when opening | `TG0309`, fatal |
 //! | no server, network, not primary, recovering, shutting down, interrupted | `TG0301`, transient |
 //! | 2, 9, 14, 40324 and others of parsing when opening with a `pipeline`; a bad connection string | `TG0307`, fatal |
 //! | the same without a `pipeline`, but with a position: it is no token | `TG0304`, fatal |
@@ -60,8 +60,8 @@ const LOST_WHEN_OPENING: [i32; 5] = [260, 50811, 136, 40576, 40585];
 const DENIED: [i32; 3] = [13, 18, 8000];
 /// BSONObjectTooLarge, and a single field that is when an event is split.
 const TOO_LARGE: [i32; 2] = [10334, 7_182_500];
-/// NoMatchingDocument: what a stream that requires images says of an event without one.
-const NO_IMAGE: i32 = 47;
+/// What a stream that requires images says of an event without one: NoMatchingDocument, and a number of its own before 6.0.
+const NO_IMAGE: [i32; 2] = [47, 51770];
 /// Network, not primary, recovering, shutting down, interrupted, and no majority or no read at that time yet.
 const UNREACHABLE: [i32; 18] =
     [6, 7, 63, 89, 91, 133, 134, 150, 189, 234, 262, 9001, 10107, 11600, 11601, 11602, 13435, 13436];
@@ -108,7 +108,7 @@ pub(super) fn fault(error: &Error, phase: Phase, place: &Place) -> Fault {
                 ),
             );
         }
-        if code == NO_IMAGE && place.images {
+        if NO_IMAGE.contains(&code) && place.images {
             return Fault::fatal(Code::MongoImageMissing, no_image(&told, hosts));
         }
         if code == 40573 {

@@ -269,14 +269,16 @@ impl MongodbSource {
             }
         };
         let Begun { epoch, token, cursor, first, lost } = begun;
-        let resume = match (first.is_read(0), &first.token) {
-            (true, Some(token)) => Some(token.clone()),
+        let stands = match (first.is_read(0), &first.token) {
+            (true, Some(token)) => Some(token),
             // With events in it, the post-batch token is behind them: the position is still where it was asked for. None is
             // known of a server that sends no token before the first event.
-            _ => token,
+            _ => token.as_ref(),
         };
-        let start = resume.as_deref().map(|token| position(epoch, token));
-        let second = resume.as_deref().and_then(token_time).map_or(0, seconds);
+        let start = stands.map(|token| position(epoch, token));
+        let second = stands.and_then(|token| token_time(token)).map_or(0, seconds);
+        // Reading goes on behind the first reply, which may be the last one before the server closes the stream.
+        let resume = first.last_token().or(token);
         let second = Arc::new(AtomicU32::new(second));
         let history = history::watch(
             opener.client.clone(),
