@@ -9,6 +9,7 @@ mod bare;
 mod contender;
 mod documents;
 mod measure;
+mod mirror;
 mod process;
 mod report;
 mod servers;
@@ -56,6 +57,10 @@ enum Role {
     /// The bare loop, as the benchmark starts it.
     #[command(hide = true)]
     Bare(bare::Task),
+    /// The same from MongoDB to MongoDB.
+    #[command(hide = true)]
+    BareMirror(mirror::Task),
+    Mirror(mirror::Options),
 }
 
 #[tokio::main]
@@ -63,6 +68,8 @@ async fn main() -> ExitCode {
     let options = Options::parse();
     let result = match options.role {
         Some(Role::Bare(task)) => bare::run(task).await,
+        Some(Role::BareMirror(task)) => mirror::bare(task).await,
+        Some(Role::Mirror(mirror)) => mirror::bench(mirror, options.tidegate, &options.out).await,
         None => bench(options).await,
     };
     match result {

@@ -32,6 +32,12 @@ impl Default for Batch {
 }
 
 impl Batch {
+    /// Whether it must not be joined with others: it holds a change of a collection or database, which all before it are for another
+    /// state of the target than all behind it.
+    pub fn is_barrier(&self) -> bool {
+        self.changes.iter().any(|change| change.operation.is_ddl())
+    }
+
     /// Bytes of the changes, for bounds.
     pub fn size(&self) -> usize {
         self.changes.iter().map(Change::size).sum::<usize>()

@@ -63,7 +63,7 @@ impl fmt::Debug for Doc {
     }
 }
 
-/// What happened to the document.
+/// What happened: to a document, or to a collection or database as a whole ([`Operation::is_ddl`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// A document was inserted.
@@ -76,11 +76,53 @@ pub enum Operation {
     Delete,
     /// A document that was there before the stream began, read by a copy.
     Read,
+    /// A collection or view was made.
+    Create,
+    /// A collection or view was dropped.
+    Drop,
+    /// A collection got another name.
+    Rename,
+    /// A database was dropped.
+    DropDatabase,
+    /// Indexes were made.
+    CreateIndexes,
+    /// Indexes were dropped.
+    DropIndexes,
+    /// Options of a collection or of an index were changed.
+    Modify,
 }
 
 impl Operation {
-    /// All of them, in the order of the plugin contract.
-    pub const ALL: [Self; 5] = [Self::Insert, Self::Update, Self::Replace, Self::Delete, Self::Read];
+    /// All of them: those of documents first, in the order of the plugin contract.
+    pub const ALL: [Self; 12] = [
+        Self::Insert,
+        Self::Update,
+        Self::Replace,
+        Self::Delete,
+        Self::Read,
+        Self::Create,
+        Self::Drop,
+        Self::Rename,
+        Self::DropDatabase,
+        Self::CreateIndexes,
+        Self::DropIndexes,
+        Self::Modify,
+    ];
+
+    /// Whether it is about a collection or database and not about a document. Such a change has no key; it passes all stages by,
+    /// goes to every sink, and stands in a batch of its own.
+    pub const fn is_ddl(self) -> bool {
+        match self {
+            Self::Insert | Self::Update | Self::Replace | Self::Delete | Self::Read => false,
+            Self::Create
+            | Self::Drop
+            | Self::Rename
+            | Self::DropDatabase
+            | Self::CreateIndexes
+            | Self::DropIndexes
+            | Self::Modify => true,
+        }
+    }
 
     /// The name used in configuration, files, streams, logs and metrics.
     pub const fn as_str(self) -> &'static str {
@@ -90,6 +132,13 @@ impl Operation {
             Self::Replace => "replace",
             Self::Delete => "delete",
             Self::Read => "read",
+            Self::Create => "create",
+            Self::Drop => "drop",
+            Self::Rename => "rename",
+            Self::DropDatabase => "drop_database",
+            Self::CreateIndexes => "create_indexes",
+            Self::DropIndexes => "drop_indexes",
+            Self::Modify => "modify",
         }
     }
 
@@ -118,7 +167,8 @@ impl fmt::Display for Operation {
     }
 }
 
-/// Where a document lives: `database.collection`. Sources share one for all changes of a collection.
+/// Where a document lives: `database.collection`. Sources share one for all changes of a collection. What happened to a whole
+/// database has the name of the database alone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Namespace {
     full: Box<str>,
@@ -126,8 +176,11 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// From the two names.
+    /// From the two names; no collection: the database.
     pub fn new(database: &str, collection: &str) -> Self {
+        if collection.is_empty() {
+            return Self { full: database.into(), dot: database.len() };
+        }
         Self { full: format!("{database}.{collection}").into_boxed_str(), dot: database.len() }
     }
 
@@ -137,17 +190,25 @@ impl Namespace {
         (dot > 0 && dot + 1 < full.len()).then(|| Self { full: full.into(), dot })
     }
 
+    /// As [`Namespace::parse`], for a change of that operation: of a dropped database it is the database alone.
+    pub fn parse_for(operation: Operation, full: &str) -> Option<Self> {
+        match operation {
+            Operation::DropDatabase => (!full.is_empty() && !full.contains('.')).then(|| Self::new(full, "")),
+            _ => Self::parse(full),
+        }
+    }
+
     /// The database.
     pub fn database(&self) -> &str {
         self.full.get(..self.dot).unwrap_or_default()
     }
 
-    /// The collection.
+    /// The collection; empty for a database.
     pub fn collection(&self) -> &str {
         self.full.get(self.dot + 1..).unwrap_or_default()
     }
 
-    /// `database.collection`.
+    /// `database.collection`, or `database` alone.
     pub fn as_str(&self) -> &str {
         &self.full
     }
@@ -211,7 +272,7 @@ impl FromIterator<Header> for Headers {
 /// Name of the header with the schema version a migrator or validator found or made.
 pub const SCHEMA_VERSION: &str = "schema_version";
 
-/// One change of one document.
+/// One change: of one document, or of a collection or database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// Derived from the position in the source, so it is the same after a restart: the correlation id of every log
@@ -223,7 +284,8 @@ pub struct Change {
     pub namespace: Arc<Namespace>,
     /// The whole document key: `_id`, and the shard key where there is one. Orders the changes of one document.
     pub key: Option<Doc>,
-    /// The document after the change; none for deletes, and where a looked-up document is gone.
+    /// The document after the change; none for deletes, and where a looked-up document is gone. Of a change of a collection: the
+    /// server's description of it, which may be empty.
     pub document: Option<Doc>,
     /// The document before the change, where the source was asked for it.
     pub before: Option<Doc>,

@@ -235,5 +235,6 @@ fn operation(operation: Operation) -> common::Operation {
         Operation::Replace => common::Operation::Replace,
         Operation::Delete => common::Operation::Delete,
         Operation::Read => common::Operation::Read,
+        other => unreachable!("{other} is given to no plugin"),
     }
 }

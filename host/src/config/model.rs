@@ -414,6 +414,9 @@ pub struct MongodbSourceConfig {
     /// When the documents that exist already are copied.
     #[serde(default)]
     pub snapshot: Snapshot,
+    /// What becomes of what happens to collections and databases as a whole.
+    #[serde(default)]
+    pub ddl: SourceDdl,
     /// How much history must be left before it is warned of.
     #[serde(default = "history_warning")]
     pub history_warning: Span,
@@ -467,6 +470,17 @@ pub enum Snapshot {
     Always,
     /// Once, and no changes follow: the pipeline ends.
     Only,
+}
+
+/// `source.mongodb.ddl`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceDdl {
+    /// It is told in the log and counted.
+    #[default]
+    Ignore,
+    /// It is a change like any other: `create`, `drop`, `rename`, ...
+    Deliver,
 }
 
 /// `source.mongodb.full_document`
@@ -677,6 +691,42 @@ pub struct MongodbSinkConfig {
     /// What becomes of a change.
     #[serde(default)]
     pub mode: WriteMode,
+    /// What is done with what happened to collections and databases as a whole.
+    #[serde(default)]
+    pub ddl: DdlConfig,
+}
+
+/// `ddl` of a MongoDB sink
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DdlConfig {
+    /// Collections and views that were made.
+    pub create: DdlAction,
+    /// Indexes that were made or dropped.
+    pub indexes: DdlAction,
+    /// Options of collections and indexes that were changed.
+    pub modify: DdlAction,
+    /// Collections and databases that were dropped.
+    pub drop: DdlAction,
+    /// Collections that got another name.
+    pub rename: DdlAction,
+}
+
+impl Default for DdlConfig {
+    fn default() -> Self {
+        let (apply, ignore) = (DdlAction::Apply, DdlAction::Ignore);
+        Self { create: apply, indexes: apply, modify: apply, drop: ignore, rename: ignore }
+    }
+}
+
+/// What a MongoDB sink does with a change of a collection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DdlAction {
+    /// The same is done to the target.
+    Apply,
+    /// It is told in the log and counted.
+    Ignore,
 }
 
 /// `mode` of a MongoDB sink

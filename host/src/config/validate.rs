@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{
     model::{
-        CheckpointConfig, Config, DeadLetterConfig, FullDocument, LimitsConfig, MongodbDeadLetterConfig,
+        CheckpointConfig, Config, DdlAction, DeadLetterConfig, FullDocument, LimitsConfig, MongodbDeadLetterConfig,
         MongodbSourceConfig, PipelineConfig, RetryConfig, Secret, SinkConfig, Snapshot, SourceConfig, StageConfig,
         StartAt, SwapConfig, Switch, WriteMode,
     },
@@ -210,6 +210,15 @@ impl Check<'_> {
         for (sink_name, sink) in &pipeline.sinks {
             let at = sinks.key(sink_name);
             self.file_name(&at, "sink", sink_name);
+            if let SinkConfig::Mongodb(target) = sink
+                && target.ddl.rename == DdlAction::Apply
+                && !matches!(pipeline.checkpoint, CheckpointConfig::Sink(_))
+            {
+                let message = format!("the sink `{sink_name}` renames collections, and its position is kept elsewhere");
+                let help =
+                    "set `checkpoint: sink`: read again after a crash, a rename would meet documents from before it";
+                self.report(&at.key("mongodb").key("ddl").key("rename"), Code::ConfigConflict, message, help);
+            }
             self.sink(&at, name, sink_name, sink);
             if let (SourceConfig::Mongodb(source), SinkConfig::Mongodb(target)) = (&pipeline.source, sink)
                 && source.full_document == FullDocument::Off
@@ -547,6 +556,15 @@ impl Check<'_> {
                 if mongodb.collection.as_ref().is_some_and(|name| name.is_empty() || name.contains(['$', '\0'])) {
                     let help = "a name is not empty and holds no `$`";
                     self.value(&at.key("collection"), "is no name of a collection", help);
+                }
+                for (name, action) in [("drop", mongodb.ddl.drop), ("rename", mongodb.ddl.rename)] {
+                    if mongodb.collection.is_some() && action == DdlAction::Apply {
+                        let message = format!(
+                            "`ddl.{name}: apply` with `collection`: all collections of the source are one there"
+                        );
+                        let help = "leave `collection` out, or do not apply it";
+                        self.report(&at.key("ddl").key(name), Code::ConfigConflict, message, help);
+                    }
                 }
             }
             SinkConfig::File(file) => {

@@ -12,7 +12,7 @@
 //! A document whose bytes cannot be written as JSON (malformed, or with text that is not UTF-8) is written as
 //! `{"$bson":"base64 of the bytes"}` and read back as it was.
 //!
-//! Reading asks for `op`, `ns` and, for all but deletes, `doc`. A missing `key` is taken from the `_id` of the document, a
+//! Reading asks for `op`, `ns` and, for all but deletes and changes of collections, `doc`. A missing `key` is taken from the `_id` of the document, a
 //! missing `id` from the place of the line. Documents may be plain JSON too: numbers become Int32, Int64 or Double. A dead
 //! letter holds its change under `change`, and is read as that change.
 
@@ -207,6 +207,19 @@ pub fn read_change(line: &[u8], place: &str) -> Result<Change, NoChange> {
     reader.change(members, place)
 }
 
+/// Reads one line that is for a plugin, as [`read_change`]: plugins see changes of documents alone.
+///
+/// # Errors
+/// As [`read_change`], and for a change of a collection or database.
+pub fn read_document_change(line: &[u8], place: &str) -> Result<Change, NoChange> {
+    let change = read_change(line, place)?;
+    if change.operation.is_ddl() {
+        let reason = format!("a `{}` is about a whole collection or database, and passes plugins by", change.operation);
+        return Err(Reader { line, as_written: false }.at(Some("op"), reason));
+    }
+    Ok(change)
+}
+
 /// Reads a change out of a dead letter exactly as it was written: what is not there stays away, a key too.
 pub(crate) fn read_kept(members: Map<String, Value>, place: &str) -> Result<Change, NoChange> {
     Reader { line: b"", as_written: true }.change(members, place)
@@ -261,8 +274,10 @@ impl Reader<'_> {
             )
         })?;
         let namespace = self.text(&members, "ns")?.ok_or_else(|| self.at(None, "`ns` is missing"))?;
-        let namespace = Namespace::parse(&namespace)
-            .ok_or_else(|| self.at(Some("ns"), format!("`ns` is `database.collection`, not `{namespace}`")))?;
+        let namespace = Namespace::parse_for(operation, &namespace).ok_or_else(|| {
+            let form = if operation == Operation::DropDatabase { "`database`" } else { "`database.collection`" };
+            self.at(Some("ns"), format!("`ns` is {form}, not `{namespace}`"))
+        })?;
         let id = self.text(&members, "id")?.map_or_else(|| ByteString::from(place), ByteString::from);
         // The parts that a later run derives for itself are checked and dropped.
         self.text(&members, "target")?;
@@ -275,12 +290,13 @@ impl Reader<'_> {
         let update = self.document(&mut members, "update")?;
         let key = match self.document(&mut members, "key")? {
             Some(key) => Some(key),
-            None if self.as_written => None,
+            None if self.as_written || operation.is_ddl() => None,
             None => document.as_ref().or(before.as_ref()).and_then(key_of),
         };
         // An update whose document was gone when it was looked up has none, and says what it was an update of.
         let described = update.is_some() || members_mean_lookup(operation, key.as_ref());
-        if document.is_none() && operation != Operation::Delete && !described && !self.as_written {
+        let without = operation == Operation::Delete || operation.is_ddl();
+        if document.is_none() && !without && !described && !self.as_written {
             return Err(self.at(None, format!("`doc` is missing, which every `{operation}` needs")));
         }
         Ok(Change {
@@ -447,6 +463,32 @@ mod tests {
     }
 
     #[test]
+    fn changes_of_collections_come_back() {
+        for operation in Operation::ALL.into_iter().filter(|operation| operation.is_ddl()) {
+            let collection = if operation == Operation::DropDatabase { "" } else { "stock.items" };
+            // An `_id` in the description is no key of a document.
+            let document = buf(&doc! { "_id": 1, "indexes": [{ "key": { "a": 1 }, "v": 2 }] });
+            let namespace = Arc::new(Namespace::new("shop", collection));
+            let change = Change {
+                operation,
+                namespace,
+                key: None,
+                document: Some(document),
+                before: None,
+                update: None,
+                ..full()
+            };
+            assert_eq!(read_change(&line(&change), "x:1").unwrap(), change);
+            let bare = Change { document: None, ..change };
+            assert_eq!(read_change(&line(&bare), "x:1").unwrap(), bare);
+        }
+        let reason = read_change(br#"{"op":"drop_database","ns":"a.b"}"#, "x:1").unwrap_err().to_string();
+        assert_eq!(reason, "23: `ns` is `database`, not `a.b`");
+        let reason = read_document_change(br#"{"op":"drop","ns":"a.b"}"#, "x:1").unwrap_err().to_string();
+        assert_eq!(reason, "2: a `drop` is about a whole collection or database, and passes plugins by");
+    }
+
+    #[test]
     fn a_document_that_is_no_json_comes_back() {
         let mut bytes = doc! { "_id": 1, "text": "aé" }.to_vec().unwrap();
         let at = bytes.iter().position(|byte| *byte == 0xC3).unwrap();
@@ -490,7 +532,8 @@ mod tests {
             (r#"{"ns":"a.b","doc":{}}"#, "1: `op` is missing"),
             (
                 r#"{"op":"upsert","ns":"a.b","doc":{}}"#,
-                "2: `op` is one of `insert`, `update`, `replace`, `delete` or `read`, not `upsert`",
+                "2: `op` is one of `insert`, `update`, `replace`, `delete`, `read`, `create`, `drop`, `rename`, `drop_database`, \
+                 `create_indexes`, `drop_indexes` or `modify`, not `upsert`",
             ),
             (r#"{"op":"insert","ns":"ab","doc":{}}"#, "16: `ns` is `database.collection`, not `ab`"),
             (r#"{"op":"insert","ns":"a.b"}"#, "1: `doc` is missing, which every `insert` needs"),

@@ -8,7 +8,7 @@ use std::{
 
 use bytestring::ByteString;
 use smallvec::SmallVec;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::retry::{Backoff, RetryPolicy};
@@ -144,6 +144,8 @@ pub(super) struct Frontier {
     pub(super) abort: CancellationToken,
     /// Where everything before is safe.
     pub(super) positions: Positions,
+    /// Where a new pipeline began, in each partition: told before its first batch is read.
+    pub(super) opening: Option<oneshot::Receiver<Positions>>,
     pub(super) underway: Underway,
 }
 
@@ -233,6 +235,15 @@ impl Frontier {
     /// Stores what is safe; false when that is to be tried again.
     async fn write(&mut self) -> Result<bool, Fault> {
         let Some(position) = self.underway.unwritten.clone() else { return Ok(true) };
+        // Partitions of which nothing was read yet belong to the checkpoint as well.
+        if let Some(Ok(opening)) = self.opening.as_mut().map(oneshot::Receiver::try_recv) {
+            for (partition, position) in opening.iter() {
+                if self.positions.get(partition).is_none() {
+                    self.positions.set(partition, position.clone());
+                }
+            }
+            self.opening = None;
+        }
         let Some(store) = &self.store else {
             self.status.checkpointed(&position);
             self.underway.unwritten = None;

@@ -212,6 +212,7 @@ pub(super) struct Opening {
     /// In the store, or in the sinks.
     pub(super) store: Option<Arc<Mutex<Store>>>,
     pub(super) sinks: Vec<oneshot::Sender<Begin>>,
+    pub(super) frontier: Option<oneshot::Sender<Positions>>,
     pub(super) place: String,
 }
 
@@ -228,6 +229,8 @@ impl Opening {
                 return Ok(false);
             }
         }
+        // The frontier may have ended already, with the pipeline.
+        let _ = self.frontier.take().map(|frontier| frontier.send(positions.clone()));
         self.state.remember(&self.pipeline, &self.place)?;
         Ok(true)
     }

@@ -136,7 +136,7 @@ impl Reader {
             backoff.reset();
             if batch.changes.is_empty() && batch.unreadable.is_empty() {
                 self.status.metrics().lag.read_nothing();
-            } else {
+            } else if !batch.is_barrier() {
                 ended = self.fill(&mut batch).await;
             }
             if let Some(position) = &batch.position {
@@ -168,6 +168,7 @@ impl Reader {
                     if batch.changes.len() + more.changes.len() > self.limits.max_events
                         || bytes > self.limits.max_bytes
                         || batch.partition != more.partition
+                        || more.is_barrier()
                     {
                         self.held = Some(more);
                         return None;

@@ -371,13 +371,16 @@ fn wanted_sinks(kept: &Kept) -> Vec<&str> {
     }
 }
 
-/// What has to stay in order; nothing for a change without a key.
+/// What has to stay in order: changes of one document, and changes of one collection as a whole; nothing for another change without
+/// a key.
 fn document_of(kept: &Kept) -> Option<u128> {
     let change = kept.letter.original.as_deref().or(kept.letter.change())?;
     let mut hash = Xxh3::new();
     hash.update(change.namespace.as_str().as_bytes());
-    hash.update(&[0]);
-    hash.update(change.key.as_ref()?.as_bytes());
+    if !change.operation.is_ddl() {
+        hash.update(&[0]);
+        hash.update(change.key.as_ref()?.as_bytes());
+    }
     Some(hash.digest128())
 }
 

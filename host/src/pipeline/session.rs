@@ -189,11 +189,13 @@ impl Pipeline {
             parts.spawn(task.run());
         }
 
+        let (to_opening, opened) = oneshot::channel();
         let opening = fresh.then(|| Opening {
             pipeline: Arc::clone(&self.name),
             state: Arc::clone(&self.state),
             store: store.clone(),
             sinks: begins,
+            frontier: Some(to_opening),
             place,
         });
         let generations = self.stages.as_ref().map(|(_, chain)| Arc::clone(chain));
@@ -207,6 +209,7 @@ impl Pipeline {
             progress: progress.clone(),
             abort: tokens.abort.clone(),
             positions: from.clone(),
+            opening: fresh.then_some(opened),
             underway: frontier::Underway::default(),
         };
         parts.spawn(frontier.run(from_parts));

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     change::Change,
     error::{Code, Fault},
-    format::lines::read_change,
+    format::lines::read_document_change,
     telemetry::metrics::Metrics,
 };
 
@@ -130,7 +130,7 @@ pub(super) fn sample(roles: &[Role], line: usize, text: &[u8]) -> Result<Sample,
         }
     };
     let place = format!("sample:{line}");
-    let change = read_change(written.change.to_string().as_bytes(), &place).map_err(|cause| cause.reason)?;
+    let change = read_document_change(written.change.to_string().as_bytes(), &place).map_err(|cause| cause.reason)?;
     let expected = Expected::read(role, &written.expect)?;
     let grants = written.given.grants()?;
     Ok(Sample { line, role, config: written.config, change, grants, expected, expect: written.expect })

@@ -28,6 +28,7 @@ pub struct Writes<'a> {
     partition: ByteString,
     position: Option<Position>,
     skipped: usize,
+    ignored: usize,
 }
 
 /// A delivery that this sink will never take: it goes to the dead letter.
@@ -44,7 +45,7 @@ impl<'a> Writes<'a> {
     pub fn new(deliveries: Vec<Delivery<'a>>) -> Self {
         let done = vec![false; deliveries.len()];
         let partition = ByteString::from_static(WHOLE);
-        Self { deliveries, done, refused: Vec::new(), partition, position: None, skipped: 0 }
+        Self { deliveries, done, refused: Vec::new(), partition, position: None, skipped: 0, ignored: 0 }
     }
 
     /// What a batch has for the sink at `index`, all still to be written.
@@ -93,6 +94,17 @@ impl<'a> Writes<'a> {
         if let Some(done) = self.done.get_mut(index) {
             *done = true;
         }
+    }
+
+    /// Marks a delivery as one that the sink was told to do nothing with.
+    pub fn ignore(&mut self, index: usize) {
+        self.confirm(index);
+        self.ignored += 1;
+    }
+
+    /// How many deliveries the sink was told to do nothing with.
+    pub fn ignored(&self) -> usize {
+        self.ignored
     }
 
     /// Marks a delivery as never to be written.

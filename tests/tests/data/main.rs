@@ -7,6 +7,8 @@
 mod bad_source;
 mod collections;
 mod control;
+mod copying;
+mod ddl;
 mod dead_letters;
 mod dlq;
 mod entries;

@@ -17,7 +17,7 @@ use crate::{
     cli::{exit, print},
     config,
     error::{Code, Fault},
-    format::lines::read_change,
+    format::lines::read_document_change,
     plugin::{
         Generation, PluginEngine,
         component::{self, Role},
@@ -115,7 +115,7 @@ impl Cases {
             return Err(format!("there are {changes} `changes`, and {expect} entries in `expect`: one for each"));
         }
         let changes = raw.changes.iter().enumerate().map(|(at, change)| {
-            read_change(change.to_string().as_bytes(), &format!("case:{at}"))
+            read_document_change(change.to_string().as_bytes(), &format!("case:{at}"))
                 .map_err(|wrong| format!("changes[{at}]: {}", wrong.reason))
         });
         let changes = changes.collect::<Result<Vec<_>, _>>()?;

@@ -19,7 +19,7 @@ use crate::{
     change::Change,
     cli::{exit, print},
     error::{Code, Fault},
-    format::lines::read_change,
+    format::lines::read_document_change,
     plugin::{Generation, PluginEngine, component::Role, grants::Grants, trial::Trial},
     project::Project,
 };
@@ -144,7 +144,7 @@ pub(super) fn read_changes(file: &Path) -> Result<Vec<Change>, u8> {
     lines
         .map(|(at, line)| {
             let place = format!("{}:{}", file.display(), at + 1);
-            read_change(line, &place).map_err(|no| wrong(format!("{place}:{no}")))
+            read_document_change(line, &place).map_err(|no| wrong(format!("{place}:{no}")))
         })
         .collect()
 }

@@ -201,7 +201,7 @@ pub(crate) fn read_letter(document: &RawDocument) -> Result<DeadLetter, String> 
 fn read_change(change: &RawDocument) -> Result<Change, String> {
     let text = |name: &str| change.get_str(name).map_err(|cause| cause.to_string());
     let operation = Operation::from_name(text("op")?).ok_or("`op` is not known")?;
-    let namespace = Namespace::parse(text("ns")?).ok_or("`ns` is no namespace")?;
+    let namespace = Namespace::parse_for(operation, text("ns")?).ok_or("`ns` is no namespace")?;
     let document = |name: &str| match change.get(name) {
         Ok(None) => Ok(None),
         Ok(Some(RawBsonRef::Document(document))) => Ok(Some(Doc::from(document.to_owned()))),

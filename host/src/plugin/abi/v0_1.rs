@@ -333,7 +333,8 @@ fn narrow(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-/// As the enum `operation` of the contract numbers them.
+/// As the enum `operation` of the contract numbers them. What is no change of a document is given to no plugin
+/// ([`When::matches`](crate::plugin::when::When::matches)); the contract has no number for it.
 const fn number_of(operation: Operation) -> u32 {
     match operation {
         Operation::Insert => 0,
@@ -341,6 +342,13 @@ const fn number_of(operation: Operation) -> u32 {
         Operation::Replace => 2,
         Operation::Delete => 3,
         Operation::Read => 4,
+        Operation::Create
+        | Operation::Drop
+        | Operation::Rename
+        | Operation::DropDatabase
+        | Operation::CreateIndexes
+        | Operation::DropIndexes
+        | Operation::Modify => u32::MAX,
     }
 }
 

@@ -4,13 +4,17 @@
 //! `w: majority, j: true`; after a lost answer it writes again, which a mirror does not notice and a journal shows as a second
 //! document with the same `id`.
 
+mod ddl;
 mod keep;
 mod statements;
 
 use bson::{Document, RawDocumentBuf, doc};
 use mongodb::{Client, ClientSession};
 
-use self::statements::{Command, Statements, Unfit};
+use self::{
+    ddl::{Ddl, Told},
+    statements::{Command, Statements, Unfit},
+};
 use crate::{
     batch::Delivery,
     checkpoint::{Holder, mongodb::MongoRecord},
@@ -41,6 +45,8 @@ pub struct MongodbSink {
     session: Option<ClientSession>,
     /// What comes is older than what the target may have; see [`MongodbSink::late`].
     late: bool,
+    /// Which changes of collections it was told of that they are ignored.
+    ddl_told: Told,
 }
 
 /// Why a part of a batch was not written.
@@ -84,6 +90,7 @@ impl MongodbSink {
             me: None,
             session: None,
             late: false,
+            ddl_told: Told::default(),
         }
     }
 
@@ -100,10 +107,25 @@ impl MongodbSink {
         let mut most = CHUNK;
         loop {
             let pending: Vec<_> = writes.pending().collect();
+            if let Some((index, delivery)) = pending.first()
+                && self.is_for_ddl(delivery)
+            {
+                match self.ddl(delivery).await? {
+                    Ddl::Applied => writes.confirm(*index),
+                    Ddl::Ignored => writes.ignore(*index),
+                    Ddl::Refused(reason) => {
+                        writes.refuse(*index, reason);
+                        if keeping {
+                            return Ok(Wrote::Refused);
+                        }
+                    }
+                }
+                continue;
+            }
             let mut bytes = 0;
             let end = chunk_end(&pending, |at, delivery| {
                 bytes += delivery.change.size();
-                at < most && bytes <= CHUNK_BYTES
+                at < most && bytes <= CHUNK_BYTES && !self.is_for_ddl(delivery)
             });
             let part = pending.get(..end).unwrap_or_default();
             let last = end == pending.len();
@@ -174,6 +196,14 @@ impl MongodbSink {
                 },
             }
         }
+    }
+
+    /// Whether a delivery is done to a collection, and not written into one: a journal has all that happened, but for what has no
+    /// collection to be written to.
+    fn is_for_ddl(&self, delivery: &Delivery<'_>) -> bool {
+        let in_journal =
+            self.config.mode == WriteMode::Append && !statements::target(&self.config, delivery).1.is_empty();
+        delivery.change.operation.is_ddl() && !in_journal
     }
 
     /// What the target has in the place of a late change that it refused; none: nothing, or it does not matter.

@@ -2,7 +2,11 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use bson::spec::ElementType;
+use bson::{
+    cstr,
+    raw::{RawDocument, RawDocumentBuf},
+    spec::ElementType,
+};
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -185,6 +189,10 @@ pub(super) struct Event<'a> {
     document: Option<&'a [u8]>,
     before: Option<&'a [u8]>,
     update: Option<&'a [u8]>,
+    /// What the server says of a change of a collection.
+    description: Option<&'a [u8]>,
+    /// What a collection is called now.
+    to: Option<&'a [u8]>,
     cluster_time: Option<u64>,
     wall_time: Option<i64>,
 }
@@ -213,6 +221,8 @@ impl<'a> Event<'a> {
                 b"fullDocument" => event.document = document(element),
                 b"fullDocumentBeforeChange" => event.before = document(element),
                 b"updateDescription" => event.update = document(element),
+                b"operationDescription" => event.description = document(element),
+                b"to" => event.to = document(element),
                 b"clusterTime" if element.kind == kind::TIMESTAMP => event.cluster_time = element.as_u64(),
                 b"wallTime" if element.kind == kind::DATE => event.wall_time = element.as_u64().map(u64::cast_signed),
                 _ => {}
@@ -232,6 +242,44 @@ impl<'a> Event<'a> {
         }
     }
 
+    /// `database.collection`; a dropped database has no collection, and `invalidate` has neither.
+    pub(super) fn namespace(&self) -> String {
+        format!("{}.{}", self.database, self.collection)
+    }
+
+    /// Whether it lacks what a change needs to say where it was.
+    pub(super) fn is_without_place(&self) -> bool {
+        self.database.is_empty() || (self.collection.is_empty() && self.operation != "dropDatabase")
+    }
+
+    /// What happened to a collection or database; none for what is not delivered, such as `invalidate` and sharding.
+    pub(super) fn ddl_operation(&self) -> Option<Operation> {
+        match self.operation {
+            "create" => Some(Operation::Create),
+            "drop" => Some(Operation::Drop),
+            "rename" => Some(Operation::Rename),
+            "dropDatabase" => Some(Operation::DropDatabase),
+            "createIndexes" => Some(Operation::CreateIndexes),
+            "dropIndexes" => Some(Operation::DropIndexes),
+            "modify" => Some(Operation::Modify),
+            _ => None,
+        }
+    }
+
+    /// The description of a change of a collection: the server's own where it sends one, with the new name of what was renamed, which
+    /// servers before 6.0 say elsewhere. Such events are rare, so this may copy.
+    fn described(&self) -> Result<Doc, Malformed> {
+        const BROKEN: Malformed = Malformed("a description is cut off");
+        let mut described = RawDocumentBuf::new();
+        if let Some(description) = self.description {
+            described = RawDocumentBuf::from_bytes(description.to_vec()).map_err(|_| BROKEN)?;
+        }
+        if let Some(to) = self.to.filter(|_| !matches!(described.get("to"), Ok(Some(_)))) {
+            described.append(cstr!("to"), RawDocument::from_bytes(to).map_err(|_| BROKEN)?);
+        }
+        Ok(Doc::from(described))
+    }
+
     /// The change, but for its id, which is written to the end of `ids`.
     pub(super) fn into_change(
         self,
@@ -242,13 +290,14 @@ impl<'a> Event<'a> {
         ids: &mut String,
     ) -> Result<Change, Malformed> {
         write_id(ids, self.cluster_time.unwrap_or_default(), xxh3_64(token.as_bytes()));
+        let described = if operation.is_ddl() { Some(self.described()?) } else { None };
         let doc = |bytes: Option<&[u8]>| bytes.map(|bytes| reply.doc(bytes)).transpose();
         Ok(Change {
             id: bytestring::ByteString::new(),
             operation,
             namespace: names.get(self.database, self.collection),
             key: doc(self.key)?,
-            document: doc(self.document)?,
+            document: if described.is_some() { described } else { doc(self.document)? },
             before: doc(self.before)?,
             update: doc(self.update)?,
             cluster_time: self.cluster_time,
@@ -270,7 +319,7 @@ pub(crate) fn changes(reply: Bytes) -> Result<Vec<Change>, Malformed> {
     for event in reply.events(0) {
         let event = Event::read(event?.0)?;
         let token = event.token.and_then(token_text).unwrap_or_default().to_owned();
-        if let Some(operation) = event.document_operation() {
+        if let Some(operation) = event.document_operation().or_else(|| event.ddl_operation()) {
             changes.push(event.into_change(operation, &token, &reply, &mut names, &mut ids)?);
         }
     }

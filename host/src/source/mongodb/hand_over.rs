@@ -12,7 +12,7 @@ use super::{
     lost::Point,
 };
 use crate::{
-    config::{FullDocument, MongodbSinkConfig, PipelineConfig, SinkConfig, Snapshot},
+    config::{FullDocument, MongodbSinkConfig, PipelineConfig, SinkConfig, Snapshot, SourceDdl},
     error::{Code, Fault},
     mongodb::MongoConnector,
     position::{Positions, WHOLE},
@@ -58,6 +58,12 @@ impl Target {
     }
 }
 
+/// The epoch of what begins anew: greater than any that a sink may have, also one that got a little further than the others.
+pub(super) fn next_epoch(epoch: u32) -> u32 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    epoch.saturating_add(1).max(u32::try_from(since.as_secs()).unwrap_or(u32::MAX))
+}
+
 impl MongodbSource {
     /// Finds out what comes first, and opens it where it is a copy.
     pub(super) async fn begin(&mut self, from: &Positions) -> Result<Begin, Fault> {
@@ -67,7 +73,7 @@ impl MongodbSource {
             (None, Snapshot::Never) => Ok(Begin::Stream(from.clone())),
             (None, _) => self.begin_copy(0, false).await,
             (Some(epoch), Snapshot::Always) if !self.hooks.copied.load(Relaxed) => {
-                self.begin_copy(epoch.saturating_add(1), true).await
+                self.begin_copy(next_epoch(epoch), true).await
             }
             (Some(_), Snapshot::Never) => {
                 if copy::is_unfinished(from) {
@@ -123,7 +129,9 @@ impl MongodbSource {
             let target = chosen.unwrap_or(collection);
             self.selection.matches(database, collection) && !there.contains(&(database.to_owned(), target.to_owned()))
         };
-        let planned = copy::plan(&opener.client, &opener.place, epoch, self.selection.one_database(), wanted).await?;
+        let schemas = self.config.ddl == SourceDdl::Deliver;
+        let database = self.selection.one_database();
+        let planned = copy::plan(&opener.client, &opener.place, epoch, database, schemas, wanted).await?;
         let Planned { mut positions, left_out } = planned;
         for namespace in left_out {
             tracing::warn!(

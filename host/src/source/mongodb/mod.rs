@@ -12,6 +12,7 @@
 
 mod catch_up;
 mod copy;
+mod describe;
 pub(crate) mod event;
 mod faults;
 mod glob;
@@ -29,7 +30,7 @@ mod stream;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -43,7 +44,7 @@ use self::{
     copy::Copy,
     event::{Event, ID_LENGTH, Names, Places, Reply, epoch_of, position, token_of, token_time},
     faults::{Phase, Place, fault, password_of},
-    hand_over::Begin,
+    hand_over::{Begin, next_epoch},
     images::Images,
     lost::{AfterLoss, Losses, Point},
     select::is_internal,
@@ -57,7 +58,8 @@ pub use self::{
 };
 use crate::{
     batch::Batch,
-    config::{FullDocument, MongodbSourceConfig, OnLostPosition, StartAt},
+    change::Operation,
+    config::{FullDocument, MongodbSourceConfig, OnLostPosition, SourceDdl, StartAt},
     error::{Code, Fault},
     format::elements::Malformed,
     position::{Position, Positions, WHOLE},
@@ -90,6 +92,8 @@ pub struct MongodbSource {
     selection: Selection,
     splits: Splits,
     losses: Losses,
+    /// Whether the server is asked for all events of collections; false once it turned out not to know them.
+    expanded: Arc<AtomicBool>,
 }
 
 impl MongodbSource {
@@ -97,6 +101,7 @@ impl MongodbSource {
     pub fn new(config: MongodbSourceConfig, target: Option<Target>, limits: BatchLimits, hooks: Hooks) -> Self {
         let selection = Selection::new(&config);
         let splits = Splits::new(Images::new(&config).any());
+        let expanded = Arc::new(AtomicBool::new(config.ddl == SourceDdl::Deliver));
         Self {
             config,
             target,
@@ -112,6 +117,7 @@ impl MongodbSource {
             selection,
             splits,
             losses: Losses::default(),
+            expanded,
         }
     }
 
@@ -167,13 +173,20 @@ impl MongodbSource {
             let (bytes, next) = event.map_err(malformed)?;
             let event = Event::read(bytes).map_err(malformed)?;
             let token = event.token.and_then(event::token_text).ok_or_else(|| no_token(place))?;
-            match event.document_operation() {
-                Some(_) if event.database.is_empty() || event.collection.is_empty() => return Err(projected(place)),
+            let delivered = || event.ddl_operation().filter(|_| self.config.ddl == SourceDdl::Deliver);
+            let operation = event.document_operation().or_else(delivered);
+            // What happened to a collection stands alone: all before it is for another state of the target than all behind it.
+            let alone = operation.is_some_and(Operation::is_ddl);
+            match operation {
+                Some(_) if event.is_without_place() => return Err(projected(place)),
                 // tidegate's own: each write there would cause the next. Servers keep their own back.
                 Some(_) if is_internal(event.database, event.collection) => {}
                 Some(operation) => {
-                    if batch.changes.len() >= self.limits.max_events {
+                    if batch.changes.len() >= self.limits.max_events || (alone && !batch.changes.is_empty()) {
                         break;
+                    }
+                    if alone {
+                        ddl.push((event.operation.to_owned(), event.namespace(), true));
                     }
                     let id_start = ids.len();
                     let change =
@@ -188,10 +201,13 @@ impl MongodbSource {
                     batch.changes.push(change);
                 }
                 None if event.operation.is_empty() => return Err(projected(place)),
-                None => ddl.push((event.operation.to_owned(), format!("{}.{}", event.database, event.collection))),
+                None => ddl.push((event.operation.to_owned(), event.namespace(), false)),
             }
             last_token = Some(token);
             offset = next;
+            if alone {
+                break;
+            }
         }
         let at_end = reply.is_read(offset);
         let token = if at_end { reply.token.as_deref().or(last_token) } else { last_token };
@@ -217,9 +233,11 @@ impl MongodbSource {
             }
         }
         // From here on nothing waits: a cancelled call before this point cuts the same batch again.
-        for (kind, namespace) in ddl {
+        for (kind, namespace, delivered) in ddl {
             let namespace = namespace.trim_end_matches('.');
-            if matches!(&*kind, "drop" | "rename" | "dropDatabase" | "invalidate") {
+            if delivered {
+                tracing::info!(event = "source_ddl", kind, ns = namespace, "a change of a collection: delivered");
+            } else if matches!(&*kind, "drop" | "rename" | "dropDatabase" | "invalidate") {
                 tracing::warn!(event = "source_ddl", kind, ns = namespace, "not a change of a document: passed over");
             } else {
                 tracing::info!(event = "source_ddl", kind, ns = namespace, "not a change of a document: passed over");
@@ -311,6 +329,7 @@ impl MongodbSource {
             images: Images::new(&self.config),
             splits: self.splits.clone(),
             place,
+            expanded: Arc::clone(&self.expanded),
         })
     }
 
@@ -332,7 +351,7 @@ impl MongodbSource {
             begins(&point),
         );
         // Behind all positions there are, whatever the new token is.
-        Ok(Begun { epoch: epoch.saturating_add(1), token, cursor, first, lost: true })
+        Ok(Begun { epoch: next_epoch(epoch), token, cursor, first, lost: true })
     }
 
     fn goes_on_after(&self, fault: &Fault) -> bool {

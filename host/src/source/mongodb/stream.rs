@@ -4,7 +4,7 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -188,6 +188,8 @@ pub(super) struct Opener {
     pub(super) images: Images,
     pub(super) splits: Splits,
     pub(super) place: Place,
+    /// Whether the server is asked for all events of collections, and not only for drop, rename and dropDatabase: since 6.0.
+    pub(super) expanded: Arc<AtomicBool>,
 }
 
 impl Opener {
@@ -218,7 +220,15 @@ impl Opener {
     async fn begin_at(&self, at: At, phase: Phase) -> Result<(Option<String>, Cursor, Reply), Fault> {
         let token = match &at {
             At::After(token) => Some(token.clone()),
-            at => self.token_at(at).await.map_err(|error| fault(&error, phase, &self.place))?,
+            at => {
+                let mut token = self.token_at(at).await;
+                if let Err(error) = &token
+                    && self.knows_no_expanded(error)
+                {
+                    token = self.token_at(at).await;
+                }
+                token.map_err(|error| fault(&error, phase, &self.place))?
+            }
         };
         // A server that tells no token is asked for the place itself.
         let at = token.clone().map_or(at, At::After);
@@ -253,6 +263,9 @@ impl Opener {
 
     fn pipeline(&self, at: &At, split: bool) -> Vec<Document> {
         let mut change_stream = Document::new();
+        if self.expanded.load(Ordering::Relaxed) {
+            change_stream.insert("showExpandedEvents", true);
+        }
         match at {
             At::Now => {}
             // `startAfter` works behind an `invalidate` too, where `resumeAfter` does not.
@@ -292,10 +305,25 @@ impl Opener {
                 Err(Failure::Server(error)) if splits == Splits::OFF && must_split(&error) => {
                     self.splits.set(Splits::ON);
                 }
+                Err(Failure::Server(error)) if self.knows_no_expanded(&error) => {}
                 Err(Failure::Server(error)) => return Err(fault(&error, phase, &self.place)),
                 Err(Failure::Told(fault)) => return Err(fault),
             }
         }
+    }
+
+    /// Whether the server turned out not to know all events of collections, which is found out by asking for them, once.
+    fn knows_no_expanded(&self, error: &Error) -> bool {
+        let told = is_unknown_option(error) && self.expanded.swap(false, Ordering::Relaxed);
+        if told {
+            tracing::warn!(
+                event = "source_ddl_limited",
+                hosts = self.place.hosts,
+                "this server tells of drop, rename and dropDatabase alone; from MongoDB 6.0 on `ddl: deliver` delivers create, \
+                 create_indexes, drop_indexes and modify too"
+            );
+        }
+        told
     }
 
     async fn attempt(&self, at: &At, split: bool, phase: Phase) -> Result<(Cursor, Reply), Failure> {
@@ -376,6 +404,15 @@ fn older_form(at: &At, first: &Reply) -> bool {
     let now = first.last_token();
     match (version_of(after), now.as_deref().and_then(version_of)) {
         (Some(then), Some(now)) => now < then,
+        _ => false,
+    }
+}
+
+/// Whether the server does not know the option for all events of collections; by its words too, as not all that speak the protocol use
+/// the same number.
+fn is_unknown_option(error: &mongodb::error::Error) -> bool {
+    match error.kind.as_ref() {
+        mongodb::error::ErrorKind::Command(command) => command.message.contains("showExpandedEvents"),
         _ => false,
     }
 }

@@ -15,7 +15,7 @@ use super::MongodbSource;
 use crate::{
     batch::Batch,
     change::{Change, Doc, Operation},
-    config::{BeforeImage, FullDocument, MongodbSourceConfig, OnLostPosition, Snapshot, Span, StartAt},
+    config::{BeforeImage, FullDocument, MongodbSourceConfig, OnLostPosition, Snapshot, SourceDdl, Span, StartAt},
     error::{Code, Fault},
     position::{Position, Positions},
     source::{BatchLimits, Hooks, Read, Source as _},
@@ -39,6 +39,7 @@ fn config(uri: String, collections: &[&str]) -> MongodbSourceConfig {
         on_lost_position: OnLostPosition::Stop,
         history_warning: Span(Duration::from_secs(1)),
         snapshot: Snapshot::Never,
+        ddl: SourceDdl::Ignore,
     }
 }
 

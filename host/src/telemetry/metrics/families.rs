@@ -112,6 +112,7 @@ families! {
     dead_letters: OfPipelineKind => Counter, DEAD_LETTERS;
     events_out: OfSink => Counter, EVENTS_OUT;
     events_skipped: OfSink => Counter, EVENTS_SKIPPED;
+    events_ignored: OfSink => Counter, EVENTS_IGNORED;
     bytes_out: OfSink => Counter, BYTES_OUT;
     sink_writes: OfSink => Counter, SINK_WRITES;
     sink_retries: OfSink => Counter, SINK_RETRIES;

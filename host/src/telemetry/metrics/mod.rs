@@ -101,6 +101,7 @@ impl Metrics {
         SinkMetrics {
             events_out: families.events_out.get_or_create_owned(&labels),
             events_skipped: families.events_skipped.get_or_create_owned(&labels),
+            events_ignored: families.events_ignored.get_or_create_owned(&labels),
             bytes_out: families.bytes_out.get_or_create_owned(&labels),
             writes: families.sink_writes.get_or_create_owned(&labels),
             retries: families.sink_retries.get_or_create_owned(&labels),
@@ -276,6 +277,8 @@ pub struct SinkMetrics {
     pub events_out: Counter,
     /// Deliveries the sink had already.
     pub events_skipped: Counter,
+    /// Changes of collections that the sink is told to ignore.
+    pub events_ignored: Counter,
     /// Bytes of the changes the sink has confirmed.
     pub bytes_out: Counter,
     /// Writes, repeated ones too.

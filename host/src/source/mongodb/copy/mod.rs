@@ -4,6 +4,9 @@
 //! mirrors whole documents by their key ends with what the source has. A range is read in the order of the index on `_id`, from a
 //! bound on, so that a copy that was stopped goes on behind the last document that is safe.
 //!
+//! With `ddl: deliver` the collections themselves come as well: each as a `create` before all documents, and its indexes as `create_indexes` behind them,
+//! where making them costs least and unique ones meet documents of one time.
+//!
 //! What cannot be placed in that order (an `_id` that is a Decimal128 or holds one, code; a collection with a collation of its own;
 //! a capped collection, which is read as it lies) is read again from the start of its range, or from the first such document.
 
@@ -22,11 +25,12 @@ use tokio::{sync::mpsc, task::JoinSet};
 use xxhash_rust::xxh3::xxh3_64;
 
 use self::{
-    place::{By, Place as At, Span},
+    place::{By, Part, Place as At, Span},
     progress::Counter,
     read::Brought,
 };
 use super::{
+    describe,
     event::{Names, Reply, epoch_of},
     faults::{Phase, Place as Server, fault},
     order,
@@ -64,9 +68,21 @@ struct Range {
     counted: Option<(u64, u64)>,
 }
 
+/// What makes a collection in the target.
+#[derive(Clone, Debug)]
+struct Schema {
+    partition: ByteString,
+    namespace: Arc<Namespace>,
+    operation: Operation,
+}
+
 /// A copy that is under way.
 pub(super) struct Copy {
     epoch: u32,
+    /// Before the ranges.
+    creates: VecDeque<Schema>,
+    /// Behind them.
+    indexes: VecDeque<Schema>,
     ranges: Vec<Range>,
     waiting: VecDeque<usize>,
     readers: JoinSet<()>,
@@ -99,12 +115,13 @@ pub(super) async fn plan(
     server: &Server,
     epoch: u32,
     database: Option<&str>,
+    schemas: bool,
     wanted: impl Fn(&str, &str) -> bool,
 ) -> Result<Planned, Fault> {
     let bad = |error: mongodb::error::Error| fault(&error, Phase::Copying, server);
-    let (collections, left_out) = plan::collections(client, database, wanted).await.map_err(bad)?;
-    let positions = plan::ranges(client, epoch, &collections, plan::RANGE).await.map_err(bad)?;
-    Ok(Planned { positions, left_out })
+    let collections = plan::collections(client, database, wanted).await.map_err(bad)?;
+    let positions = plan::ranges(client, epoch, &collections, schemas, plan::RANGE).await.map_err(bad)?;
+    Ok(Planned { positions, left_out: plan::left_out(&collections) })
 }
 
 /// The epoch of a copy that is not at its end, by these positions: one of the stream's epoch, since a plan is stored before its stream.
@@ -134,14 +151,22 @@ impl Copy {
         let after = positions.whole().and_then(super::event::token_of).and_then(super::event::token_time);
         let mut names = Names::default();
         let began = now();
-        let ranges: Vec<Range> = unfinished(positions)
-            .filter_map(|(partition, position, span)| {
-                let namespace = Namespace::parse(place::namespace_of(partition)?)?;
-                let namespace = names.get(namespace.database(), namespace.collection());
-                let counted = (span.by != By::Order).then_some((began, 0));
-                Some(Range { partition: partition.into(), namespace, span, at: position.clone(), counted })
-            })
-            .collect();
+        let (mut ranges, mut creates, mut indexes) = (Vec::new(), VecDeque::new(), VecDeque::new());
+        for (partition, position, span) in unfinished(positions) {
+            let Some((namespace, part)) = place::part_of(partition) else { continue };
+            let Some(namespace) = Namespace::parse(namespace) else { continue };
+            let namespace = names.get(namespace.database(), namespace.collection());
+            let partition = ByteString::from(partition);
+            let schema = |operation| Schema { partition: partition.clone(), namespace: namespace.clone(), operation };
+            match part {
+                Part::Create => creates.push_back(schema(Operation::Create)),
+                Part::Indexes => indexes.push_back(schema(Operation::CreateIndexes)),
+                Part::Range(_) => {
+                    let counted = (span.by != By::Order).then_some((began, 0));
+                    ranges.push(Range { partition, namespace, span, at: position.clone(), counted });
+                }
+            }
+        }
         let mut announce = VecDeque::new();
         if announced {
             // The stream's last: the ranges count from the moment it has their epoch.
@@ -151,7 +176,8 @@ impl Copy {
         let mut counter = Counter::new();
         let mut by_collection: indexmap::IndexMap<&str, (u64, u64)> = indexmap::IndexMap::new();
         for (partition, position) in positions.iter() {
-            if let (Some(namespace), Some((of, at))) = (place::namespace_of(partition), place::read(position))
+            if let (Some((namespace, Part::Range(_))), Some((of, at))) =
+                (place::part_of(partition), place::read(position))
                 && of == epoch
             {
                 let (done, all) = by_collection.entry(namespace).or_default();
@@ -188,6 +214,8 @@ impl Copy {
         let current = None;
         Ok(Self {
             epoch,
+            creates,
+            indexes,
             ranges,
             waiting,
             readers,
@@ -209,6 +237,11 @@ impl Copy {
         if let Some((partition, position)) = self.announce.pop_front() {
             return Ok(Some(Batch { partition, position: Some(position), ..Batch::default() }));
         }
+        if let Some(schema) = self.creates.front().cloned() {
+            let batch = self.describe(schema).await?;
+            self.creates.pop_front();
+            return Ok(Some(batch));
+        }
         loop {
             if let Some((index, reply, offset)) = self.current.take() {
                 let (batch, offset) = self.cut(index, &reply, offset, limits)?;
@@ -229,6 +262,11 @@ impl Copy {
                 self.readers.spawn(task.run(index, self.sender.clone()));
             }
             if self.readers.is_empty() && self.brought.is_empty() {
+                if let Some(schema) = self.indexes.front().cloned() {
+                    let batch = self.describe(schema).await?;
+                    self.indexes.pop_front();
+                    return Ok(Some(batch));
+                }
                 self.finish();
                 return Ok(None);
             }
@@ -242,6 +280,26 @@ impl Copy {
                 }
             }
         }
+    }
+
+    /// What makes a collection, as the server says of it now; a position alone where there is nothing to make.
+    async fn describe(&self, schema: Schema) -> Result<Batch, Fault> {
+        let Schema { partition, namespace, operation } = schema;
+        let described = describe::collection(&self.client, &namespace).await;
+        let described = described.map_err(|error| fault(&error, Phase::Copying, &self.server))?;
+        let document = described.and_then(|described| match operation {
+            Operation::Create => Some(described.create),
+            _ => described.indexes,
+        });
+        let position = place::done(self.epoch);
+        let mut batch = Batch { partition, position: Some(position.clone()), ..Batch::default() };
+        if let Some(document) = document {
+            let hash = xxh3_64(namespace.as_str().as_bytes());
+            let id = format!("copy-{:x}-{hash:016x}-{operation}", self.epoch).into();
+            let change = describe::change(id, operation, &namespace, document);
+            batch.changes.push(Change { position: Some(position), ..change });
+        }
+        Ok(batch)
     }
 
     fn range_done(&mut self, index: usize) -> Option<Batch> {

@@ -1,6 +1,7 @@
 //! Places in a copy, as positions that sort as the documents do.
 //!
-//! A copy is made in ranges of `_id`; each is a partition of the source, named `copy NAMESPACE NUMBER`. A position in it is
+//! A copy is made in ranges of `_id`; each is a partition of the source, named `copy NAMESPACE NUMBER`. What makes a collection in the target
+//! has partitions of its own, `copy NAMESPACE create` and `copy NAMESPACE indexes`, which are begun or done. A position is
 //! `[epoch, 4 bytes][phase 0][state, 1 byte][what sorts][a BSON document][length of the document, 4 bytes]`. The document holds what is
 //! needed to go on: `max`, where the range ends, and `_id`: where it begins, or the document that was read last.
 //!
@@ -67,14 +68,35 @@ pub(super) enum Place {
     Done,
 }
 
-/// The name of a range's partition.
-pub(super) fn partition(namespace: &str, number: usize) -> String {
-    format!("{PREFIX}{namespace} {number}")
+/// What a partition of a copy is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Documents.
+    Range(usize),
+    /// The collection itself, before its documents.
+    Create,
+    /// Its indexes, behind all documents.
+    Indexes,
 }
 
-/// The namespace of a partition; none for one that is no range.
-pub(super) fn namespace_of(partition: &str) -> Option<&str> {
-    partition.strip_prefix(PREFIX)?.rsplit_once(' ').map(|(namespace, _)| namespace)
+/// The name of a partition.
+pub(super) fn partition(namespace: &str, part: Part) -> String {
+    match part {
+        Part::Range(number) => format!("{PREFIX}{namespace} {number}"),
+        Part::Create => format!("{PREFIX}{namespace} create"),
+        Part::Indexes => format!("{PREFIX}{namespace} indexes"),
+    }
+}
+
+/// Namespace and part of a partition; none for one that is none of a copy.
+pub(super) fn part_of(partition: &str) -> Option<(&str, Part)> {
+    let (namespace, part) = partition.strip_prefix(PREFIX)?.rsplit_once(' ')?;
+    let part = match part {
+        "create" => Part::Create,
+        "indexes" => Part::Indexes,
+        number => Part::Range(number.parse().ok()?),
+    };
+    Some((namespace, part))
 }
 
 /// The position before the first document of a range.
@@ -152,7 +174,7 @@ pub(super) fn read(position: &Position) -> Option<(u32, Place)> {
 mod tests {
     use bson::Bson;
 
-    use super::{By, Place, Span, begin, behind, counted, done, namespace_of, partition, read};
+    use super::{By, Part, Place, Span, begin, behind, counted, done, part_of, partition, read};
     use crate::position::Position;
 
     fn span(min: Option<i32>, max: Option<i32>, by: By) -> Span {
@@ -187,7 +209,9 @@ mod tests {
 
     #[test]
     fn ranges_are_partitions_of_their_own() {
-        assert_eq!(namespace_of(&partition("shop.a collection 7", 3)), Some("shop.a collection 7"));
-        assert_eq!(namespace_of("all"), None);
+        for part in [Part::Range(3), Part::Create, Part::Indexes] {
+            assert_eq!(part_of(&partition("shop.a collection 7", part)), Some(("shop.a collection 7", part)));
+        }
+        assert_eq!(part_of("all"), None);
     }
 }

@@ -9,7 +9,7 @@ use mongodb::{
     results::CollectionType,
 };
 
-use super::place::{self, By, Span};
+use super::place::{self, By, Part, Span};
 use crate::position::Positions;
 
 /// A range is about so many documents.
@@ -21,14 +21,22 @@ const SAMPLES: u64 = 20;
 /// Databases of the server's own.
 const OWN: [&str; 3] = ["admin", "config", "local"];
 
-/// A collection that is copied.
+/// A collection or view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Collection {
     pub(super) database: String,
     pub(super) name: String,
-    /// Documents, as the server estimates them.
-    pub(super) documents: u64,
-    by: By,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// It has so many documents, as the server estimates them.
+    Documents { about: u64, by: By },
+    /// It shows documents of others.
+    View,
+    /// It has documents, but no change stream.
+    Timeseries,
 }
 
 impl Collection {
@@ -37,18 +45,17 @@ impl Collection {
     }
 }
 
-/// The collections with documents of their own that are wanted, by database and name. Views have none, `system.` is the server's, and
-/// of time-series collections, which have no change stream, the names are given back.
+/// The collections and views that are wanted, by database and name; what is called `system.` is the server's.
 pub(super) async fn collections(
     client: &Client,
     database: Option<&str>,
     wanted: impl Fn(&str, &str) -> bool,
-) -> Result<(Vec<Collection>, Vec<String>)> {
+) -> Result<Vec<Collection>> {
     let databases = match database {
         Some(database) => vec![database.to_owned()],
         None => client.list_database_names().await?.into_iter().filter(|name| !OWN.contains(&&**name)).collect(),
     };
-    let (mut found, mut left_out) = (Vec::new(), Vec::new());
+    let mut found = Vec::new();
     for database in databases {
         let handle = client.database(&database);
         let mut listed: Vec<_> = handle.list_collections().await?.try_collect().await?;
@@ -57,38 +64,57 @@ pub(super) async fn collections(
             if listed.name.starts_with("system.") || !wanted(&database, &listed.name) {
                 continue;
             }
-            match listed.collection_type {
-                CollectionType::View => continue,
-                CollectionType::Timeseries => {
-                    left_out.push(format!("{database}.{}", listed.name));
-                    continue;
+            let kind = match listed.collection_type {
+                CollectionType::View => Kind::View,
+                CollectionType::Timeseries => Kind::Timeseries,
+                _ => {
+                    let by = match (listed.options.capped, &listed.options.collation) {
+                        (Some(true), _) => By::Natural,
+                        (_, Some(_)) => By::Count,
+                        _ => By::Order,
+                    };
+                    let about = handle.collection::<Document>(&listed.name).estimated_document_count().await?;
+                    Kind::Documents { about, by }
                 }
-                _ => {}
-            }
-            let by = match (listed.options.capped, &listed.options.collation) {
-                (Some(true), _) => By::Natural,
-                (_, Some(_)) => By::Count,
-                _ => By::Order,
             };
-            let documents = handle.collection::<Document>(&listed.name).estimated_document_count().await?;
-            found.push(Collection { database: database.clone(), name: listed.name, documents, by });
+            found.push(Collection { database: database.clone(), name: listed.name, kind });
         }
     }
-    Ok((found, left_out))
+    Ok(found)
 }
 
-/// The ranges of the collections, as positions before their first documents.
-pub(super) async fn ranges(client: &Client, epoch: u32, collections: &[Collection], range: u64) -> Result<Positions> {
+/// The names of those whose documents cannot be copied.
+pub(super) fn left_out(collections: &[Collection]) -> Vec<String> {
+    collections.iter().filter(|collection| collection.kind == Kind::Timeseries).map(Collection::namespace).collect()
+}
+
+/// The ranges of the collections, as positions before their first documents; with `schemas`, also before what makes them in the target.
+pub(super) async fn ranges(
+    client: &Client,
+    epoch: u32,
+    collections: &[Collection],
+    schemas: bool,
+    range: u64,
+) -> Result<Positions> {
     let mut positions = Positions::default();
     for collection in collections {
-        let bounds = bounds(client, collection, range).await?;
         let namespace = collection.namespace();
+        let mut set = |part, span: &Span| {
+            if let Some(position) = place::begin(epoch, span) {
+                positions.set(&place::partition(&namespace, part), position);
+            }
+        };
+        if schemas {
+            let whole = Span { min: None, max: None, by: By::Order };
+            set(Part::Create, &whole);
+            set(Part::Indexes, &whole);
+        }
+        let Kind::Documents { about, by } = collection.kind else { continue };
+        let bounds = if by == By::Order { bounds(client, collection, about / range).await? } else { Vec::new() };
         let starts = std::iter::once(None).chain(bounds.iter().cloned().map(Some));
         let ends = bounds.iter().cloned().map(Some).chain(std::iter::once(None));
         for (number, (min, max)) in starts.zip(ends).enumerate() {
-            if let Some(position) = place::begin(epoch, &Span { min, max, by: collection.by }) {
-                positions.set(&place::partition(&namespace, number), position);
-            }
+            set(Part::Range(number), &Span { min, max, by });
         }
     }
     Ok(positions)
@@ -96,9 +122,9 @@ pub(super) async fn ranges(client: &Client, epoch: u32, collections: &[Collectio
 
 /// Values of `_id` between ranges of about the same size, in order. They are taken from a random sample: the server gives one quickly, where
 /// counting its way through an index would read all of it.
-async fn bounds(client: &Client, collection: &Collection, range: u64) -> Result<Vec<Bson>> {
-    let ranges = (collection.documents / range).min(MOST_RANGES);
-    if ranges < 2 || collection.by != By::Order {
+async fn bounds(client: &Client, collection: &Collection, ranges: u64) -> Result<Vec<Bson>> {
+    let ranges = ranges.min(MOST_RANGES);
+    if ranges < 2 {
         return Ok(Vec::new());
     }
     let size = i64::try_from(ranges * SAMPLES).unwrap_or(i64::MAX);

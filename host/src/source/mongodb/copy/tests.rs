@@ -19,9 +19,9 @@ const LIMITS: BatchLimits = BatchLimits { max_events: 7, max_bytes: 8 << 20, lin
 
 /// All that is in database `d`, in ranges of about so many documents.
 async fn planned(client: &Client, range: u64) -> Positions {
-    let (collections, left_out) = plan::collections(client, Some("d"), |_, name| name != "other").await.unwrap();
-    assert_eq!(left_out, ["d.series"]);
-    let mut positions = plan::ranges(client, 0, &collections, range).await.unwrap();
+    let collections = plan::collections(client, Some("d"), |_, name| name != "other").await.unwrap();
+    assert_eq!(plan::left_out(&collections), ["d.series"]);
+    let mut positions = plan::ranges(client, 0, &collections, false, range).await.unwrap();
     positions.set(WHOLE, position(0, "82"));
     positions
 }

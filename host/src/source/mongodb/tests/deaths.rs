@@ -89,7 +89,7 @@ async fn a_position_the_oplog_lost_stops_or_goes_on_as_chosen() {
     insert(&client, 1).await;
     let (mut newest, told) = source(with(OnLostPosition::Newest), LIMITS);
     let start = newest.open(&stored.clone().into()).await.unwrap().whole().unwrap().clone();
-    assert!(start > stored && epoch_of(&start) == Some(1));
+    assert!(start > stored && epoch_of(&start) > Some(0));
     let batch = next(&mut newest).await;
     assert_eq!((batch.position, batch.changes.len()), (Some(start), 0), "the new position is to be stored at once");
     insert(&client, 2).await;
@@ -98,7 +98,7 @@ async fn a_position_the_oplog_lost_stops_or_goes_on_as_chosen() {
 
     let (mut from_oldest, told) = source(with(OnLostPosition::Oldest), LIMITS);
     let start = from_oldest.open(&stored.clone().into()).await.unwrap().whole().unwrap().clone();
-    assert!(start > stored && epoch_of(&start) == Some(1));
+    assert!(start > stored && epoch_of(&start) > Some(0));
     let all = changes(&mut from_oldest, 2).await;
     assert_eq!(keys(&all), [1, 2]);
     assert!(all.iter().all(|change| change.position.as_ref() > Some(&stored)));
@@ -108,7 +108,7 @@ async fn a_position_the_oplog_lost_stops_or_goes_on_as_chosen() {
     let position = all[0].position.clone().unwrap();
     again.open(&position.clone().into()).await.unwrap();
     let rest = changes(&mut again, 1).await;
-    assert_eq!((keys(&rest), epoch_of(rest[0].position.as_ref().unwrap())), (vec![2], Some(1)));
+    assert_eq!((keys(&rest), epoch_of(rest[0].position.as_ref().unwrap())), (vec![2], epoch_of(&start)));
     assert!(told.lock().unwrap().is_empty());
 }
 
@@ -134,7 +134,8 @@ async fn a_stream_that_loses_its_place_while_it_reads_goes_on_as_chosen() {
             break;
         }
     }
-    assert_eq!((told.lock().unwrap().join(" "), epoch_of(&at)), ("lost".to_owned(), Some(1)));
+    assert_eq!(told.lock().unwrap().join(" "), "lost");
+    assert!(epoch_of(&at) > Some(0));
 }
 
 #[tokio::test]
