@@ -52,7 +52,10 @@ impl Server {
         let program = std::env::var(variable).unwrap_or_else(|_| "mongod".to_owned());
         let server = Self::start(&program, free_port(), |port, folder| {
             let mut own = vec!["--port".into(), port.to_string(), "--dbpath".into(), folder.into()];
-            own.extend(["--bind_ip", "127.0.0.1", "--wiredTigerCacheSizeGB", "0.25"].map(String::from));
+            own.extend(["--bind_ip", "127.0.0.1"].map(String::from));
+            if !more.contains(&"--wiredTigerCacheSizeGB") {
+                own.extend(["--wiredTigerCacheSizeGB", "0.25"].map(String::from));
+            }
             if !standalone {
                 own.extend(["--replSet", "rs0"].map(String::from));
             }

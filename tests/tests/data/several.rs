@@ -110,7 +110,7 @@ async fn d3_a_server_that_dies_stops_nobody_else_and_comes_back_alone() {
     // The limit of one pipeline is its own.
     let stopped = wait_state(&mut host, "there_two", "stopped").await;
     assert_eq!(stopped["problem"]["code"], "TG0301", "{stopped}");
-    assert!(stopped["problem"]["message"].as_str().unwrap().contains("3 times in a row"), "{stopped}");
+    assert!(stopped["problem"]["reason"].as_str().unwrap().contains("3 times in a row"), "{stopped}");
     servers.things("here_one").insert_many(numbered(10..200)).await.unwrap();
     servers.scene.wait_last("here_one", 199).await;
     let here = wait_state(&mut host, "here_one", "running").await;

@@ -113,6 +113,9 @@ async fn a_server_that_has_no_images_is_told() {
     }
 }
 
+/// With a small cache the server makes big writes wait for a checkpoint.
+const CACHE: [&str; 2] = ["--wiredTigerCacheSizeGB", "1"];
+
 /// Writes an update whose event is bigger than 16 MiB, between two small ones.
 async fn large_event(client: &Client) {
     let items = client.database("shop").collection::<Document>("items");
@@ -124,7 +127,7 @@ async fn large_event(client: &Client) {
 
 #[tokio::test]
 async fn large_events_are_split_by_the_server_and_joined() {
-    let (server, client) = Server::mongod_of("TIDEGATE_MONGOD_6_0_SPLIT", false, &[]).await;
+    let (server, client) = Server::mongod_of("TIDEGATE_MONGOD_6_0_SPLIT", false, &CACHE).await;
     let db = client.database("shop");
     db.create_collection("items").await.unwrap();
     keep_images(&db, "items").await;
@@ -160,7 +163,7 @@ async fn large_events_are_split_by_the_server_and_joined() {
 
 #[tokio::test]
 async fn a_large_event_is_told_where_the_server_cannot_split() {
-    let (server, client) = Server::mongod(false).await;
+    let (server, client) = Server::mongod_of("TIDEGATE_MONGOD", false, &CACHE).await;
     let db = client.database("shop");
     db.create_collection("items").await.unwrap();
     keep_images(&db, "items").await;
