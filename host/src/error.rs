@@ -153,6 +153,12 @@ codes! {
     MongoConfiguration = "TG0307";
     /// MongoDB cannot write data and position in one transaction.
     MongoNoTransactions = "TG0308";
+    /// A pre- or post-image that is required is not there.
+    MongoImageMissing = "TG0309";
+    /// The configured start lies where the oplog does not reach.
+    MongoStartLost = "TG0310";
+    /// The position is lost again and again.
+    MongoLostAgain = "TG0311";
     /// Redis cannot be reached.
     RedisUnreachable = "TG0401";
     /// Redis refused the credentials or a right is missing.

@@ -44,13 +44,22 @@ impl Server {
 
     /// `mongod`, from the variable `TIDEGATE_MONGOD`, which `./dev` sets, or the path; a replica set of one member unless `standalone`.
     pub(crate) async fn mongod(standalone: bool) -> (Self, mongodb::Client) {
-        let program = std::env::var("TIDEGATE_MONGOD").unwrap_or_else(|_| "mongod".to_owned());
+        Self::mongod_of("TIDEGATE_MONGOD", standalone, &[]).await
+    }
+
+    /// The same with the program a variable names, and more arguments.
+    pub(crate) async fn mongod_of(variable: &str, standalone: bool, more: &[&str]) -> (Self, mongodb::Client) {
+        let program = std::env::var(variable).unwrap_or_else(|_| "mongod".to_owned());
         let server = Self::start(&program, free_port(), |port, folder| {
             let mut own = vec!["--port".into(), port.to_string(), "--dbpath".into(), folder.into()];
-            own.extend(["--bind_ip", "127.0.0.1", "--wiredTigerCacheSizeGB", "0.25"].map(String::from));
+            own.extend(["--bind_ip", "127.0.0.1"].map(String::from));
+            if !more.contains(&"--wiredTigerCacheSizeGB") {
+                own.extend(["--wiredTigerCacheSizeGB", "0.25"].map(String::from));
+            }
             if !standalone {
                 own.extend(["--replSet", "rs0"].map(String::from));
             }
+            own.extend(more.iter().map(ToString::to_string));
             own
         });
         let client = mongodb::Client::with_uri_str(server.mongodb_uri()).await.unwrap();

@@ -22,7 +22,7 @@ use std::path::Path;
 pub use model::*;
 pub use place::HttpPlace;
 pub use problem::{ConfigErrors, Location, Problem};
-pub use units::{ByteSize, Span};
+pub use units::{ByteSize, Moment, Span};
 
 use crate::error::{Code, Fault};
 

@@ -11,7 +11,7 @@ use serde::{
 
 use super::{
     place::HttpPlace,
-    units::{ByteSize, Span},
+    units::{ByteSize, Moment, Span},
 };
 
 /// A whole configuration file.
@@ -387,18 +387,33 @@ pub struct MongodbSourceConfig {
     /// One database; none: all of the deployment.
     #[serde(default)]
     pub database: Option<String>,
-    /// Collections of that database; none: all of them.
+    /// Several databases, names or patterns.
+    #[serde(default)]
+    pub databases: Vec<String>,
+    /// Collections, names or patterns; none: all. With `database` its collections, else `database.collection`.
     #[serde(default)]
     pub collections: Vec<String>,
+    /// What is not watched of these, in the same form.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// Changes of documents that are wanted; none: all.
+    #[serde(default)]
+    pub operations: Vec<WatchedOperation>,
     /// Aggregation stages that follow `$changeStream`, as the server knows them (`$match`, `$project`, ...).
     #[serde(default)]
     pub pipeline: Vec<serde_json::Value>,
     /// How an update gets its whole document.
     #[serde(default)]
     pub full_document: FullDocument,
+    /// Whether changes come with the document as it was before.
+    #[serde(default)]
+    pub before: BeforeImage,
     /// Where to begin when there is no checkpoint.
     #[serde(default)]
     pub start: StartAt,
+    /// What to do when the server no longer has the stored position.
+    #[serde(default)]
+    pub on_lost_position: OnLostPosition,
     /// When the documents that exist already are copied.
     #[serde(default)]
     pub snapshot: Snapshot,
@@ -408,6 +423,42 @@ pub struct MongodbSourceConfig {
     /// Whether changes that a mirror wrote are passed over, which keeps two mirrors that watch each other from going round.
     #[serde(default)]
     pub skip_mirrored: bool,
+    /// How much history must be left before it is warned of.
+    #[serde(default = "history_warning")]
+    pub history_warning: Span,
+}
+
+const fn history_warning() -> Span {
+    Span(Duration::from_secs(3600))
+}
+
+/// `source.mongodb.operations`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WatchedOperation {
+    /// A document is new.
+    Insert,
+    /// Parts of a document changed.
+    Update,
+    /// A document was written anew.
+    Replace,
+    /// A document is gone.
+    Delete,
+}
+
+impl WatchedOperation {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Insert, Self::Update, Self::Replace, Self::Delete];
+
+    /// As change streams call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Insert => "insert",
+            Self::Update => "update",
+            Self::Replace => "replace",
+            Self::Delete => "delete",
+        }
+    }
 }
 
 /// `source.mongodb.snapshot`
@@ -447,6 +498,23 @@ pub enum FullDocument {
     Lookup,
     /// Updates come with their description alone.
     Off,
+    /// The server's post-image, where the collection keeps them.
+    WhenAvailable,
+    /// The server's post-image, in the very state of the change; an update without one stops the pipeline.
+    Required,
+}
+
+/// `source.mongodb.before`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BeforeImage {
+    /// Changes come without it.
+    #[default]
+    Off,
+    /// The server's pre-image, where the collection keeps them.
+    WhenAvailable,
+    /// The server's pre-image; an update, replace or delete without one stops the pipeline.
+    Required,
 }
 
 impl FullDocument {
@@ -458,12 +526,31 @@ impl FullDocument {
 }
 
 /// `source.mongodb.start`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StartAt {
     /// With the first change after the pipeline starts; documents that exist already are not sent.
     #[default]
     Now,
+    /// Behind the event with this resume token.
+    Token(String),
+    /// With the changes since this time.
+    Time(Moment),
+}
+
+/// `source.mongodb.on_lost_position`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLostPosition {
+    /// The pipeline stops.
+    #[default]
+    Stop,
+    /// It copies all that is watched, then goes on with the changes since.
+    CopyAgain,
+    /// It goes on with the oldest change the server still has.
+    Oldest,
+    /// It goes on with the changes from now on.
+    Newest,
 }
 
 /// `source.file`

@@ -1,6 +1,9 @@
 //! Sizes and durations as people write them: `64MiB`, `5ms`.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use serde::{Deserialize, Deserializer, de};
 
@@ -18,6 +21,24 @@ impl ByteSize {
 /// A duration: `5ms`, `1s`, `2m`, `1h 30m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
+
+/// A moment: `2026-01-01T00:00:00Z`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(pub SystemTime);
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_rfc3339_weak(&text)
+            .ok()
+            // Resume tokens and oplogs count seconds from 1970 on, in 32 bits.
+            .filter(|moment| {
+                moment.duration_since(UNIX_EPOCH).is_ok_and(|since| u32::try_from(since.as_secs()).is_ok())
+            })
+            .map(Moment)
+            .ok_or_else(|| de::Error::custom("not a time; write it in UTC, such as `2026-01-01T00:00:00Z`"))
+    }
+}
 
 impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

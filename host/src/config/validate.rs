@@ -17,7 +17,7 @@ use super::{
     model::{
         CheckpointConfig, Config, DdlAction, DeadLetterConfig, FullDocument, LimitsConfig, Members,
         MongodbDeadLetterConfig, MongodbSourceConfig, PipelineConfig, RetryConfig, Secret, SinkConfig, Snapshot,
-        SourceConfig, StageConfig, SwapConfig, Switch, WriteConcernConfig, WriteMode,
+        SourceConfig, StageConfig, StartAt, SwapConfig, Switch, WriteConcernConfig, WriteMode,
     },
     node::Node,
     problem::{Draft, did_you_mean},
@@ -29,7 +29,10 @@ use crate::{
         AnySink,
         mongodb::target::{Template, Unreadable},
     },
-    source::AnySource,
+    source::{
+        AnySource,
+        mongodb::{Selection, selection_problems},
+    },
 };
 
 /// Stages the server allows behind `$changeStream`.
@@ -304,6 +307,17 @@ impl Check<'_> {
                 self.database(&at, Some(&mongodb.database));
                 self.span(&at.key("interval"), mongodb.interval, Duration::ZERO, HOUR);
                 self.span(&at.key("lease"), mongodb.lease, least, HOUR);
+                if let SourceConfig::Mongodb(source) = &pipeline.source
+                    && Selection::new(source).matches(&mongodb.database, &mongodb.collection)
+                    && same_deployment(&source.uri, &mongodb.uri)
+                {
+                    let message = format!(
+                        "the source watches `{}.{}`, where the position is kept: each position would be a change again",
+                        mongodb.database, mongodb.collection
+                    );
+                    let help = "take another collection, leave it out (`tidegate.checkpoints`), or name it in the `exclude` of the source";
+                    self.report(&at, Code::ConfigConflict, message, help);
+                }
             }
             CheckpointConfig::Redis(redis) => {
                 let at = at.key("redis");
@@ -385,21 +399,17 @@ impl Check<'_> {
     fn mongodb(&mut self, at: &At<'_>, mongodb: &MongodbSourceConfig) {
         self.mongodb_uri(at, &mongodb.uri);
         self.database(at, mongodb.database.as_deref());
-        let collections = at.key("collections");
-        if mongodb.database.is_none() && !mongodb.collections.is_empty() {
-            let message = "`collections` needs `database`";
-            self.report(&collections, Code::ConfigConflict, message, "add `database:`, or remove `collections`");
+        self.span(&at.key("history_warning"), mongodb.history_warning, Duration::from_secs(1), 30 * DAY);
+        if let StartAt::Token(token) = &mongodb.start
+            && (token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        {
+            let help = "a resume token is the text of `_id._data` of a change event, such as `8265...`";
+            self.value(&at.key("start").key("token"), "is no resume token", help);
         }
-        for (index, name) in mongodb.collections.iter().enumerate() {
-            if name.is_empty() || name.contains(['$', '\0']) {
-                self.value(
-                    &collections.item(index),
-                    "is no name of a collection",
-                    "a name is not empty and holds no `$`",
-                );
-            } else if mongodb.collections.iter().take(index).any(|other| other == name) {
-                self.value(&collections.item(index), "is given twice", "keep one of them");
-            }
+        for problem in selection_problems(mongodb) {
+            let (key, index) = problem.at;
+            let at = at.key(key);
+            self.value(&index.map_or_else(|| at.clone(), |index| at.item(index)), &problem.message, problem.help);
         }
         if mongodb.skip_mirrored && !mongodb.pipeline.is_empty() {
             let message = "`skip_mirrored` does not go with `pipeline`";
@@ -423,14 +433,13 @@ impl Check<'_> {
         }
         self.span(&at.key("timeout"), mongodb.timeout, Duration::from_millis(1), HOUR);
         let SourceConfig::Mongodb(source) = &pipeline.source else { return };
-        let watched = source.database.as_ref().is_none_or(|database| *database == mongodb.database)
-            && (source.collections.is_empty() || source.collections.contains(&mongodb.collection));
+        let watched = Selection::new(source).matches(&mongodb.database, &mongodb.collection);
         if watched && same_deployment(&source.uri, &mongodb.uri) {
             let message = format!(
                 "the source watches `{}.{}`, where the dead letters go: each letter would be a change again",
                 mongodb.database, mongodb.collection
             );
-            let help = "take another database, or list the `collections` of the source";
+            let help = "take another database, or name it in the `exclude` of the source";
             self.report(&at, Code::ConfigConflict, message, help);
         }
     }

@@ -231,10 +231,16 @@ impl Pipeline {
             .run(from_reader),
         );
         let (ddl, copying) = (self.metrics.pipeline(&self.name), self.status.clone());
+        let (lost, history, standing) = (ddl.clone(), ddl.clone(), self.status.clone());
         let hooks = Hooks {
             copied: Arc::clone(&self.copied),
             on_ddl: Arc::new(move |kind, _| ddl.ddl(kind)),
             on_copy: Arc::new(move |progress| copying.source_copies(progress)),
+            on_lost: Arc::new(move || lost.position_lost()),
+            on_history: Arc::new(move |left| {
+                history.history(left);
+                standing.source_history(left);
+            }),
         };
         parts.spawn(
             reader::Reader {

@@ -36,6 +36,10 @@ pub struct Hooks {
     pub on_ddl: mongodb::OnDdl,
     /// How far a copy is.
     pub on_copy: mongodb::OnCopy,
+    /// Of a position that the system no longer had, so that the source went on elsewhere.
+    pub on_lost: Arc<dyn Fn() + Send + Sync>,
+    /// How much further back than where the pipeline stands the system's history reaches.
+    pub on_history: Arc<dyn Fn(Duration) + Send + Sync>,
 }
 
 /// What a source answers when asked for more.

@@ -11,7 +11,7 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use indexmap::IndexMap;
@@ -183,6 +183,7 @@ struct Now {
     checkpoint_problem: Option<Problem>,
     source_circuit: Circuit,
     source_position: Option<Position>,
+    source_history: Option<Duration>,
     copy: Option<CopyProgress>,
     last_change_at: Option<SystemTime>,
     opening_stored: bool,
@@ -242,6 +243,7 @@ impl Status {
                 checkpoint_problem: None,
                 source_circuit: Circuit::default(),
                 source_position: None,
+                source_history: None,
                 copy: None,
                 last_change_at: None,
                 opening_stored: false,
@@ -362,6 +364,11 @@ impl PipelineStatus {
                 now.source_position = position.cloned();
             }
         });
+    }
+
+    /// How much further back than the pipeline stands the source's history reaches.
+    pub fn source_history(&self, left: Duration) {
+        self.update(|now| now.source_history = Some(left));
     }
 
     /// The source copies what exists already, and is so far.

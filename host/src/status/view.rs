@@ -69,6 +69,9 @@ pub struct SourceView {
     pub connected: bool,
     /// Where it stands, shortened.
     pub position: Option<String>,
+    /// How long the pipeline may stand still before the source loses its position; none where that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_seconds: Option<u64>,
     /// When the newest change it gave happened.
     #[serde(serialize_with = "optional_time")]
     pub last_change_at: Option<SystemTime>,
@@ -246,6 +249,7 @@ impl PipelineStatus {
                 description: inner.parts.source.clone(),
                 connected: now.source_connected,
                 position: now.source_position.as_ref().map(short),
+                history_seconds: now.source_history.map(|left| left.as_secs()),
                 last_change_at: now.last_change_at,
                 copy: now.copy.clone(),
                 problem: now.source_problem.clone(),

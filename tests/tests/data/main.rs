@@ -24,5 +24,6 @@ mod redis_down;
 mod restart;
 mod retries;
 mod scene;
+mod several;
 mod types;
 mod versions;

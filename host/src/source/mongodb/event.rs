@@ -81,6 +81,11 @@ pub(super) fn token_time(token: &str) -> Option<u64> {
     u64::from_str_radix(token.strip_prefix("82")?.get(..16)?, 16).ok()
 }
 
+/// The version of a resume token, which stands behind its timestamp.
+pub(super) fn version_of(token: &str) -> Option<&str> {
+    token.get(18..22).filter(|version| version.starts_with("2B"))
+}
+
 /// The text of a resume token.
 pub(super) fn token_text(token: &[u8]) -> Option<&str> {
     Elements::of(token).ok()?.find(b"_data").ok()??.as_str()

@@ -5,7 +5,9 @@
 //! | 286, 280, 464 in any phase; 260, 50811, 136, 40576, 40585 when opening | `TG0304`, fatal: the position is gone |
 //! | 40573 | `TG0303`, fatal: a standalone server |
 //! | 13, 18, 8000, and refused log-ins | `TG0302`, fatal |
-//! | 10334 | `TG0305`, fatal: an event beyond 16 MiB |
+//! | 286, 280, 260, 50811 and what is no token when beginning at the configured `start` | `TG0310`, fatal |
+//! | 10334, 7182500 | `TG0305`, fatal: an event beyond 16 MiB, which the stream then asks to be split where the server can |
+//! | 47, 51770 from a stream that requires images, and their refusal when opening | `TG0309`, fatal |
 //! | no server, network, not primary, recovering, shutting down, interrupted | `TG0301`, transient |
 //! | 2, 9, 14, 40324 and others of parsing when opening with a `pipeline`; a bad connection string | `TG0307`, fatal |
 //! | the same without a `pipeline`, but with a position: it is no token | `TG0304`, fatal |
@@ -26,6 +28,8 @@ pub(super) enum Phase {
     Opening,
     /// Opening the stream behind a token.
     Resuming,
+    /// Opening it at the token or time the operator gave.
+    Starting,
     /// Reading from it.
     Reading,
     /// Looking up documents.
@@ -47,11 +51,17 @@ pub(super) struct Place {
     pub(super) password: Option<String>,
     /// Whether the operator gave a `pipeline`, which may be what the server does not like.
     pub(super) filtered: bool,
+    /// Whether pre- or post-images of the server are asked for.
+    pub(super) images: bool,
 }
 
 const LOST: [i32; 3] = [286, 280, 464];
 const LOST_WHEN_OPENING: [i32; 5] = [260, 50811, 136, 40576, 40585];
 const DENIED: [i32; 3] = [13, 18, 8000];
+/// BSONObjectTooLarge, and a single field that is when an event is split.
+const TOO_LARGE: [i32; 2] = [10334, 7_182_500];
+/// What a stream that requires images says of an event without one: NoMatchingDocument, and a number of its own before 6.0.
+const NO_IMAGE: [i32; 2] = [47, 51770];
 /// Network, not primary, recovering, shutting down, interrupted, and no majority or no read at that time yet.
 const UNREACHABLE: [i32; 18] =
     [6, 7, 63, 89, 91, 133, 134, 150, 189, 234, 262, 9001, 10107, 11600, 11601, 11602, 13435, 13436];
@@ -64,20 +74,42 @@ pub(super) fn fault(error: &Error, phase: Phase, place: &Place) -> Fault {
     let told = redacted(&told(error), place.password.as_deref());
     let (hosts, watched) = (&place.hosts, &place.watched);
     let code = server_code(error);
-    let opening = matches!(phase, Phase::Opening | Phase::Resuming);
+    let opening = matches!(phase, Phase::Opening | Phase::Resuming | Phase::Starting);
     if let Some(code) = code {
+        if opening && place.images && is_parse_error(code) && told.contains("fullDocument") {
+            return Fault::fatal(
+                Code::MongoImageMissing,
+                format!(
+                    "MongoDB at {hosts} has no pre- and post-images, which come with version 6.0: {told}; set `full_document: lookup` and \
+                     `before: off` in the source, or upgrade the server"
+                ),
+            );
+        }
         if LOST.contains(&code)
             || (opening && LOST_WHEN_OPENING.contains(&code))
-            || (phase == Phase::Resuming && !place.filtered && is_parse_error(code))
+            || (matches!(phase, Phase::Resuming | Phase::Starting) && !place.filtered && is_parse_error(code))
         {
+            if phase == Phase::Starting {
+                return Fault::fatal(
+                    Code::MongoStartLost,
+                    format!(
+                        "the change stream of {watched} at {hosts} cannot begin at the `start` of the source: {told}; take a time that \
+                         the oplog still reaches (`rs.printReplicationInfo()` tells), a token of this deployment, or `now`"
+                    ),
+                );
+            }
             return Fault::fatal(
                 Code::MongoPositionLost,
                 format!(
                     "the change stream of {watched} at {hosts} cannot go on where it stopped: {told}; changes may be missing. \
-                     `tidegate checkpoint reset` begins with the changes from now on; bring the targets in line by other means then. \
+                     `on_lost_position` of the source lets it go on with the oldest change the server has, or from now on; \
+                     `tidegate checkpoint reset` does so once. Bring the targets in line by other means then. \
                      A bigger oplog keeps history longer"
                 ),
             );
+        }
+        if NO_IMAGE.contains(&code) && place.images {
+            return Fault::fatal(Code::MongoImageMissing, no_image(&told, hosts));
         }
         if code == 40573 {
             return Fault::fatal(
@@ -91,12 +123,13 @@ pub(super) fn fault(error: &Error, phase: Phase, place: &Place) -> Fault {
         if DENIED.contains(&code) {
             return Fault::fatal(Code::MongoDenied, denied(&told, place));
         }
-        if code == 10334 {
+        if TOO_LARGE.contains(&code) {
             return Fault::fatal(
                 Code::MongoEventTooLarge,
                 format!(
-                    "an event of {watched} at {hosts} is bigger than the 16 MiB MongoDB can send: {told}; add a stage such as \
-                     {{\"$project\": {{\"updateDescription\": 0}}}} to the source's `pipeline` to make events smaller"
+                    "an event of {watched} at {hosts} is bigger than the 16 MiB MongoDB can send, and this server cannot split it (6.0.9 and \
+                     later can): {told}; add a stage such as {{\"$project\": {{\"updateDescription\": 0}}}} to the source's `pipeline` \
+                     to make events smaller"
                 ),
             );
         }
@@ -138,6 +171,28 @@ pub(super) fn fault(error: &Error, phase: Phase, place: &Place) -> Fault {
     }
 }
 
+/// Which collection lacks its images, and how it gets them.
+fn no_image(told: &str, hosts: &str) -> String {
+    let quoted = |after: &str| told.split_once(after)?.1.split_once('"').map(|(name, _)| name);
+    let (database, collection) = (quoted("db: \"").unwrap_or("DATABASE"), quoted("coll: \"").unwrap_or("COLLECTION"));
+    format!(
+        "an event of {database}.{collection} at {hosts} has no image, and the source requires one: {told}; turn them on with \
+         `db.getSiblingDB(\"{database}\").runCommand({{collMod: \"{collection}\", changeStreamPreAndPostImages: {{enabled: true}}}})`. \
+         Changes from before that, and those older than the images are kept, have none: `when_available` passes them"
+    )
+}
+
+/// Whether the server says that it does not know the stage that splits large events.
+pub(super) fn cannot_split(error: &Error) -> bool {
+    told(error).contains("Unrecognized pipeline stage name: '$changeStreamSplitLargeEvent'")
+}
+
+/// Whether the server says that a token can be used only with the stage that splits large events.
+pub(super) fn must_split(error: &Error) -> bool {
+    let told = told(error);
+    told.contains("must include a $changeStreamSplitLargeEvent") || server_code(error) == Some(10334)
+}
+
 fn denied(told: &str, place: &Place) -> String {
     format!(
         "MongoDB at {} refuses: {told}; check user, password and `authSource`, and grant the user a role with the actions \
@@ -168,7 +223,7 @@ fn server_code(error: &Error) -> Option<i32> {
 }
 
 /// The error in words, without the driver's frame around it.
-fn told(error: &Error) -> String {
+pub(super) fn told(error: &Error) -> String {
     match error.kind.as_ref() {
         ErrorKind::Command(command) => {
             format!("{} ({} {})", command.message.trim_end_matches('.'), command.code, command.code_name)

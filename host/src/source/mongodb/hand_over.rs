@@ -8,10 +8,10 @@ use super::{
     Copy, MongodbSource,
     copy::{self, Planned},
     event::{epoch_of, position},
-    faults::Phase,
+    lost::Point,
 };
 use crate::{
-    config::{FullDocument, PipelineConfig, Secret, SinkConfig, Snapshot, SourceDdl},
+    config::{FullDocument, OnLostPosition, PipelineConfig, Secret, SinkConfig, Snapshot, SourceDdl},
     error::{Code, Fault},
     mongodb::MongoConnector,
     position::{Positions, WHOLE},
@@ -59,7 +59,7 @@ impl Target {
 }
 
 /// The epoch of what begins anew: greater than any that a sink may have, also one that got a little further than the others.
-fn next_epoch(epoch: u32) -> u32 {
+pub(super) fn next_epoch(epoch: u32) -> u32 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     epoch.saturating_add(1).max(u32::try_from(since.as_secs()).unwrap_or(u32::MAX))
 }
@@ -71,11 +71,11 @@ impl MongodbSource {
         let epoch = from.whole().and_then(epoch_of);
         match (epoch, snapshot) {
             (None, Snapshot::Never) => Ok(Begin::Stream(from.clone())),
-            (None, _) => self.begin_copy(0, false).await,
+            (None, _) => self.begin_copy(0, false, false).await,
             (Some(epoch), Snapshot::Always) if !self.hooks.copied.load(Relaxed) => {
-                self.begin_copy(next_epoch(epoch), true).await
+                self.begin_copy(next_epoch(epoch), true, true).await
             }
-            (Some(_), Snapshot::Never) => {
+            (Some(_), Snapshot::Never) if self.config.on_lost_position != OnLostPosition::CopyAgain => {
                 if copy::is_unfinished(from) {
                     tracing::warn!(
                         event = "copy_given_up",
@@ -94,12 +94,12 @@ impl MongodbSource {
     }
 
     /// Begins a copy of all that is wanted, and the stream before it. With `announced` the positions are handed out as batches, since an
-    /// older checkpoint is there already.
-    async fn begin_copy(&mut self, epoch: u32, announced: bool) -> Result<Begin, Fault> {
+    /// older checkpoint is there already; with `all` also what the target has.
+    pub(super) async fn begin_copy(&mut self, epoch: u32, announced: bool, all: bool) -> Result<Begin, Fault> {
         let opener = self.opener().await?;
-        let mut cursor = opener.open(None).await?;
-        let first = opener.first(&mut cursor, Phase::Opening).await?;
-        let Some(token) = first.last_token() else {
+        opener.images.check(&opener.client, &self.selection, &opener.scope, &opener.place).await?;
+        let (token, cursor, first) = opener.begin(&Point::Now).await?;
+        let Some(token) = token.or_else(|| first.last_token()) else {
             return Err(Fault::fatal(
                 Code::MongoError,
                 format!(
@@ -111,16 +111,15 @@ impl MongodbSource {
         };
         drop(cursor);
         let there = match (self.config.snapshot, &self.target) {
-            (Snapshot::Missing, Some(target)) => Some((&target.names, target.collections().await?)),
+            (Snapshot::Missing, Some(target)) if !all => Some((&target.names, target.collections().await?)),
             _ => None,
         };
-        let names = &self.config.collections;
         let wanted = |database: &str, collection: &str| {
-            (names.is_empty() || names.iter().any(|name| name == collection))
+            self.selection.matches(database, collection)
                 && there.as_ref().is_none_or(|(targets, there)| !there.contains(&targets.names(database, collection)))
         };
         let schemas = self.config.ddl == SourceDdl::Deliver;
-        let database = self.config.database.as_deref();
+        let database = self.selection.one_database();
         let planned = copy::plan(&opener.client, &opener.place, epoch, database, schemas, wanted).await?;
         let Planned { mut positions, left_out } = planned;
         for namespace in left_out {
@@ -154,8 +153,10 @@ impl MongodbSource {
         self.config.snapshot == Snapshot::Only
     }
 
-    /// Whether the documents may be ahead of the stream: a copy was or may have been made. A lookup of all updates settles that too.
+    /// Whether the documents may be ahead of the stream: a copy was or may have been made. A lookup of all updates settles that too, and so
+    /// does a post-image of each.
     pub(super) fn needs_to_catch_up(&self) -> bool {
-        self.config.full_document == FullDocument::Off && self.config.snapshot != Snapshot::Never
+        matches!(self.config.full_document, FullDocument::Off | FullDocument::WhenAvailable)
+            && (self.config.snapshot != Snapshot::Never || self.config.on_lost_position == OnLostPosition::CopyAgain)
     }
 }

@@ -8,11 +8,6 @@
 use super::event::Event;
 use crate::{position::Position, sink::mongodb::POSITIONS};
 
-/// Whether a collection is tidegate's own: each change that is written would cause the next one there.
-pub(super) fn is_own(database: &str, collection: &str) -> bool {
-    collection.starts_with("tidegate_") || (database == "tidegate" && collection == "checkpoints")
-}
-
 /// Tells what mirrors wrote from the rest.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Loops {
@@ -70,7 +65,7 @@ impl Loops {
 mod tests {
     use bson::{Document, doc};
 
-    use super::{Event, Loops, Position, is_own};
+    use super::{Event, Loops, Position};
 
     fn event(collection: &str, transaction: Option<(&str, i64)>) -> Vec<u8> {
         let mut made = doc! { "operationType": "update", "ns": { "db": "d", "coll": collection } };
@@ -113,11 +108,5 @@ mod tests {
         assert_eq!(loops.hold(at(2)), at(1));
         loops.end();
         assert_eq!(loops.hold(at(2)), at(2));
-    }
-
-    #[test]
-    fn what_is_our_own_is_known_by_name() {
-        assert!(is_own("shop", "tidegate_positions") && is_own("tidegate", "checkpoints"));
-        assert!(!is_own("shop", "checkpoints") && !is_own("shop", "tidegates"));
     }
 }

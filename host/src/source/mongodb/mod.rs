@@ -2,8 +2,8 @@
 //!
 //! One raw-batch cursor for all that is watched; replies of up to ten thousand events are read ahead by a task, two at
 //! most, and cut into batches without copying or decoding documents. One collection is a stream of its own, opened again when
-//! the collection goes. Several are one cursor on their database with a `$match`, which is cheaper for the server than a
-//! cursor each.
+//! the collection goes. Several are one cursor on their database, or on the deployment, with a `$match`, which is cheaper for
+//! the server than a cursor each.
 //!
 //! An update comes from the server with its description alone. With `full_document: lookup` the documents of all updates
 //! in a batch are fetched in one `find` for each collection: the state at that time, which may be later than the update, and none
@@ -15,15 +15,24 @@ mod copy;
 mod describe;
 pub(crate) mod event;
 mod faults;
+mod glob;
 mod hand_over;
+mod history;
+mod images;
 mod lookup;
 mod loops;
+mod lost;
 pub(crate) mod order;
 mod select;
+mod selected;
+mod split;
 mod stream;
 
 use std::{
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -34,20 +43,25 @@ use tokio::{sync::mpsc, time::Instant};
 use self::{
     catch_up::CatchUp,
     copy::Copy,
-    event::{Event, ID_LENGTH, Names, Places, epoch_of, position, token_of},
+    event::{Event, ID_LENGTH, Names, Places, Reply, epoch_of, position, token_of, token_time},
     faults::{Phase, Place, fault, password_of},
-    hand_over::Begin,
-    loops::{Loops, is_own},
-    stream::{AHEAD, Current, Opener, Stream, read_ahead},
+    hand_over::{Begin, next_epoch},
+    images::Images,
+    loops::Loops,
+    lost::{AfterLoss, Losses, Point},
+    select::is_internal,
+    stream::{AHEAD, At, Current, Cursor, Opener, Splits, Stream, read_ahead},
 };
 pub use self::{
     copy::{CollectionProgress, CopyProgress, OnCopy},
     hand_over::Target,
+    select::Selection,
+    selected::problems as selection_problems,
 };
 use crate::{
     batch::Batch,
     change::Operation,
-    config::{FullDocument, MongodbSourceConfig, SourceDdl},
+    config::{FullDocument, MongodbSourceConfig, OnLostPosition, SourceDdl, StartAt},
     error::{Code, Fault},
     format::elements::Malformed,
     position::{Position, Positions, WHOLE},
@@ -77,6 +91,9 @@ pub struct MongodbSource {
     epoch: u32,
     catch_up: Option<CatchUp>,
     names: Names,
+    selection: Selection,
+    splits: Splits,
+    losses: Losses,
     /// Whether the server is asked for all events of collections; false once it turned out not to know them.
     expanded: Arc<AtomicBool>,
     loops: Loops,
@@ -85,6 +102,8 @@ pub struct MongodbSource {
 impl MongodbSource {
     /// Nothing is connected before [`Source::open`].
     pub fn new(config: MongodbSourceConfig, target: Option<Target>, limits: BatchLimits, hooks: Hooks) -> Self {
+        let selection = Selection::new(&config);
+        let splits = Splits::new(Images::new(&config).any());
         let expanded = Arc::new(AtomicBool::new(config.ddl == SourceDdl::Deliver));
         let loops = Loops::new(config.skip_mirrored);
         Self {
@@ -99,6 +118,9 @@ impl MongodbSource {
             epoch: 0,
             catch_up: None,
             names: Names::default(),
+            selection,
+            splits,
+            losses: Losses::default(),
             expanded,
             loops,
         }
@@ -122,6 +144,7 @@ impl MongodbSource {
             patience: SELECTION,
             password,
             filtered: !self.config.pipeline.is_empty(),
+            images: Images::new(&self.config).any(),
         };
         let bad = |error: &mongodb::error::Error, place: &Place| fault(error, Phase::Opening, place);
         let mut options = ClientOptions::parse(uri).await.map_err(|error| bad(&error, &place))?;
@@ -163,8 +186,10 @@ impl MongodbSource {
             // What happened to a collection stands alone: all before it is for another state of the target than all behind it.
             let alone = operation.is_some_and(Operation::is_ddl);
             match operation {
-                Some(_) if mirrored || is_own(event.database, event.collection) => {}
+                Some(_) if mirrored => {}
                 Some(_) if event.is_without_place() => return Err(projected(place)),
+                // tidegate's own: each write there would cause the next. Servers keep their own back.
+                Some(_) if is_internal(event.database, event.collection) => {}
                 Some(operation) => {
                     if batch.changes.len() >= self.limits.max_events || (alone && !batch.changes.is_empty()) {
                         break;
@@ -199,6 +224,7 @@ impl MongodbSource {
             loops.end();
         }
         batch.position = loops.hold(token.map(|token| position(self.epoch, token)));
+        let second = token.and_then(token_time).map(seconds);
         let ids = ByteString::from(ids);
         for (change, position) in batch.changes.iter_mut().zip(places.finish()) {
             change.position = Some(position);
@@ -231,74 +257,138 @@ impl MongodbSource {
             }
             (self.hooks.on_ddl)(&kind, namespace);
         }
+        if let Some(second) = second {
+            stream.second.store(second, Ordering::Relaxed);
+        }
         stream.current = (!at_end).then_some(Current { reply, offset });
         let (last_position, last_time) = &stream.last;
         let moved = batch.position.is_some() && batch.position != *last_position;
         if batch.changes.is_empty() && !(moved && last_time.elapsed() >= IDLE) {
             return Ok(None);
         }
+        self.losses.progressed();
         stream.last = (batch.position.clone().or_else(|| last_position.clone()), Instant::now());
         Ok(Some(batch))
     }
 }
 
 impl MongodbSource {
-    /// Opens the stream behind a position, or from now on.
+    /// Opens the stream behind a position, or where the configuration says.
     async fn open_stream(&mut self, from: Option<&Position>) -> Result<Option<Position>, Fault> {
         let opener = self.opener().await?;
-        let after = match from {
-            None => None,
-            Some(position) => Some(token_of(position).map(str::to_owned).ok_or_else(|| {
-                Fault::fatal(
-                    Code::CheckpointUnreadable,
-                    "the stored position is none of a MongoDB change stream; `tidegate checkpoint reset` begins with the \
-                     changes from now on",
-                )
-            })?),
+        let begun = match from {
+            None => {
+                opener.images.check(&opener.client, &self.selection, &opener.scope, &opener.place).await?;
+                let point = point(&self.config.start);
+                let (token, cursor, first) = opener.begin(&point).await?;
+                opened(&opener, begins(&point));
+                Begun { epoch: 0, token, cursor, first, lost: false }
+            }
+            Some(position) => {
+                let token = token_of(position).map(str::to_owned).ok_or_else(foreign)?;
+                let epoch = epoch_of(position).unwrap_or_default();
+                match opener.open(&At::After(token.clone()), Phase::Resuming).await {
+                    Ok((cursor, first)) => {
+                        opened(&opener, "the change stream goes on where it stopped");
+                        Begun { epoch, token: Some(token), cursor, first, lost: false }
+                    }
+                    Err(fault) if fault.code == Code::MongoPositionLost => {
+                        self.after_loss(&opener, epoch, fault).await?
+                    }
+                    Err(fault) => return Err(fault),
+                }
+            }
         };
-        let epoch = from.and_then(epoch_of).unwrap_or_default();
-        let mut cursor = opener.open(after.as_deref()).await?;
-        let phase = if after.is_some() { Phase::Resuming } else { Phase::Opening };
-        let first = opener.first(&mut cursor, phase).await?;
-        let start = match (&after, first.is_read(0), &first.token) {
-            // With events in it, the post-batch token is behind them: the position is still where it was asked for.
-            (Some(after), false, _) => Some(position(epoch, after)),
-            (_, true, Some(token)) => Some(position(epoch, token)),
-            (Some(after), true, None) => Some(position(epoch, after)),
-            // A new stream whose first reply has events already, or a server that sends no token: none is known yet.
-            (None, ..) => None,
+        let Begun { epoch, token, cursor, first, lost } = begun;
+        let stands = match (first.is_read(0), &first.token) {
+            (true, Some(token)) => Some(token),
+            // With events in it, the post-batch token is behind them: the position is still where it was asked for. None is
+            // known of a server that sends no token before the first event.
+            _ => token.as_ref(),
         };
-        let (hosts, watched) = (&opener.place.hosts, &opener.place.watched);
-        if from.is_some() {
-            tracing::info!(event = "source_opened", hosts, watched, "the change stream goes on where it stopped");
-        } else {
-            tracing::info!(
-                event = "source_opened",
-                hosts,
-                watched,
-                "the change stream begins now: documents that exist already are not sent, changes from now on are"
-            );
-        }
+        let start = stands.map(|token| position(epoch, token));
+        let second = stands.and_then(|token| token_time(token)).map_or(0, seconds);
+        // Reading goes on behind the first reply, which may be the last one before the server closes the stream.
+        let resume = first.last_token().or(token);
+        let second = Arc::new(AtomicU32::new(second));
+        let history = history::watch(
+            opener.client.clone(),
+            opener.place.clone(),
+            second.clone(),
+            self.config.history_warning.0,
+            self.hooks.on_history.clone(),
+        );
         self.epoch = epoch;
         self.catch_up = self.needs_to_catch_up().then(|| CatchUp::new(first.operation_time));
         let (sender, replies) = mpsc::channel(AHEAD);
-        let current = Some(Current { reply: Arc::new(first), offset: 0 });
-        let resume = start.as_ref().and_then(token_of).map(str::to_owned);
-        let reader = tokio::spawn(read_ahead(opener, cursor, resume, sender));
-        self.stream = Some(Stream { replies, reader, current, last: (start.clone(), Instant::now()) });
+        self.stream = Some(Stream {
+            replies,
+            history: tokio::spawn(history),
+            reader: tokio::spawn(read_ahead(opener, cursor, resume, sender)),
+            current: Some(Current { reply: Arc::new(first), offset: 0 }),
+            last: (start.clone(), Instant::now()),
+            announce: start.clone().filter(|_| lost),
+            second,
+        });
         Ok(start)
     }
 
     async fn opener(&mut self) -> Result<Opener, Fault> {
         let (client, place) = self.client().await?;
-        let stages = select::stages(&self.config, &place)?;
-        let collection = match self.config.collections.as_slice() {
-            // Positions are seen from the database alone.
-            [one] if !self.config.skip_mirrored => Some(one.clone()),
-            _ => None,
+        Ok(Opener {
+            client,
+            scope: self.selection.scope(),
+            stages: select::stages(&self.config, &place)?,
+            images: Images::new(&self.config),
+            splits: self.splits.clone(),
+            place,
+            expanded: Arc::clone(&self.expanded),
+        })
+    }
+
+    /// Begins anew as the operator chose, when the server no longer has the position.
+    async fn after_loss(&mut self, opener: &Opener, epoch: u32, fault: Fault) -> Result<Begun, Fault> {
+        if self.config.on_lost_position == OnLostPosition::CopyAgain {
+            // A copy comes first: see `open`.
+            return Err(fault);
+        }
+        let told = fault.message.clone();
+        let point = match self.losses.decide(self.config.on_lost_position, fault) {
+            AfterLoss::Stop(fault) => return Err(fault),
+            AfterLoss::Begin(point) => point,
+            AfterLoss::CopyAgain => Point::Now,
         };
-        let expanded = Arc::clone(&self.expanded);
-        Ok(Opener { client, database: self.config.database.clone(), collection, stages, place, expanded })
+        let (token, cursor, first) = opener.begin(&point).await?;
+        (self.hooks.on_lost)();
+        tracing::warn!(
+            event = "source_position_lost",
+            hosts = opener.place.hosts,
+            watched = opener.place.watched,
+            code = Code::MongoPositionLost.as_str(),
+            "the position is lost, and {}; changes in between are missing in the sinks: {told}",
+            begins(&point),
+        );
+        // Behind all positions there are, whatever the new token is.
+        Ok(Begun { epoch: next_epoch(epoch), token, cursor, first, lost: true })
+    }
+
+    /// Copies all that is watched anew, as the operator chose for this loss.
+    async fn copy_again(&mut self, epoch: u32, fault: Fault) -> Result<Begin, Fault> {
+        let told = fault.message.clone();
+        if let AfterLoss::Stop(fault) = self.losses.decide(OnLostPosition::CopyAgain, fault) {
+            return Err(fault);
+        }
+        (self.hooks.on_lost)();
+        tracing::warn!(
+            event = "source_position_lost",
+            code = Code::MongoPositionLost.as_str(),
+            "the position is lost, and all that is watched is copied again; what was deleted in between stays in the sinks: {told}",
+        );
+        self.begin_copy(next_epoch(epoch), true, true).await
+    }
+
+    fn goes_on_after(&self, fault: &Fault) -> bool {
+        fault.code == Code::MongoPositionLost && self.config.on_lost_position != OnLostPosition::Stop
     }
 }
 
@@ -306,9 +396,20 @@ impl Source for MongodbSource {
     async fn open(&mut self, from: &Positions) -> Result<Positions, Fault> {
         (self.stream, self.copy, self.after_copy) = (None, None, None);
         match self.begin(from).await? {
-            Begin::Stream(positions) => {
-                let start = self.open_stream(positions.whole()).await?;
-                let mut positions = positions;
+            Begin::Stream(mut positions) => {
+                let start = match self.open_stream(positions.whole()).await {
+                    Err(fault)
+                        if fault.code == Code::MongoPositionLost
+                            && self.config.on_lost_position == OnLostPosition::CopyAgain =>
+                    {
+                        let epoch = positions.whole().and_then(epoch_of).unwrap_or_default();
+                        return match self.copy_again(epoch, fault).await? {
+                            Begin::Stream(positions) | Begin::Copy(positions) => Ok(positions),
+                            Begin::Ended => Ok(from.clone()),
+                        };
+                    }
+                    opened => opened?,
+                };
                 if let Some(start) = start {
                     positions.set(WHOLE, start);
                 }
@@ -332,8 +433,16 @@ impl Source for MongodbSource {
             }
             // Opened again when this future is dropped meanwhile.
             if let Some(position) = self.after_copy.clone() {
-                self.open_stream(Some(&position)).await?;
-                self.after_copy = None;
+                match self.open_stream(Some(&position)).await {
+                    Ok(_) => self.after_copy = None,
+                    Err(fault) if self.goes_on_after(&fault) => {
+                        return Err(Fault::transient(fault.code, fault.message));
+                    }
+                    Err(fault) => return Err(fault),
+                }
+            }
+            if let Some(position) = self.stream.as_mut().and_then(|stream| stream.announce.take()) {
+                return Ok(Read::Batch(Batch { position: Some(position), ..Batch::default() }));
             }
             if let Some(batch) = self.cut().await? {
                 return Ok(Read::Batch(batch));
@@ -342,12 +451,67 @@ impl Source for MongodbSource {
             if stream.current.is_none() {
                 match stream.replies.recv().await {
                     Some(Ok(reply)) => stream.current = Some(Current { reply: Arc::new(reply), offset: 0 }),
+                    // What follows is decided where the stream is opened again.
+                    Some(Err(fault)) if self.goes_on_after(&fault) => {
+                        return Err(Fault::transient(fault.code, fault.message));
+                    }
                     Some(Err(fault)) => return Err(fault),
                     None => return Err(not_open()),
                 }
             }
         }
     }
+}
+
+/// A stream that was just opened.
+struct Begun {
+    epoch: u32,
+    /// What it was opened behind.
+    token: Option<String>,
+    cursor: Cursor,
+    first: Reply,
+    /// The position before it is lost.
+    lost: bool,
+}
+
+/// Where a stream without a position begins.
+fn point(start: &StartAt) -> Point {
+    match start {
+        StartAt::Now => Point::Now,
+        StartAt::Token(token) => Point::Token(token.clone()),
+        StartAt::Time(moment) => {
+            let seconds = moment.0.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+            Point::Time(u32::try_from(seconds).unwrap_or(u32::MAX))
+        }
+    }
+}
+
+fn begins(point: &Point) -> &'static str {
+    match point {
+        Point::Now => {
+            "the change stream begins now: documents that exist already are not sent, changes from now on are"
+        }
+        Point::Token(_) => "the change stream begins behind the token of `start`",
+        Point::Time(_) => "the change stream begins with the changes since the time of `start`",
+        Point::Oldest => "the change stream begins with the oldest change the server has",
+    }
+}
+
+fn opened(opener: &Opener, how: &str) {
+    let (hosts, watched) = (&opener.place.hosts, &opener.place.watched);
+    tracing::info!(event = "source_opened", hosts, watched, "{how}");
+}
+
+/// The seconds of a cluster time.
+fn seconds(time: u64) -> u32 {
+    u32::try_from(time >> 32).unwrap_or(u32::MAX)
+}
+
+fn foreign() -> Fault {
+    Fault::fatal(
+        Code::CheckpointUnreadable,
+        "the stored position is none of a MongoDB change stream; `tidegate checkpoint reset` begins with the changes from now on",
+    )
 }
 
 fn not_open() -> Fault {

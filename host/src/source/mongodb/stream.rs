@@ -4,27 +4,34 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
     },
     time::Duration,
 };
 
-use bson::{Document, doc};
+use bson::{Document, Timestamp, doc};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use mongodb::{
     Client,
+    error::Error,
     options::{AggregateOptions, ReadConcern},
     raw_batch_cursor::RawBatchCursor,
 };
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 use super::{
-    event::Reply,
-    faults::{Phase, Place, fault},
+    event::{Reply, version_of},
+    faults::{Phase, Place, cannot_split, fault, must_split},
+    history,
+    images::Images,
+    lost::Point,
+    select::Scope,
+    split::Joiner,
 };
 use crate::{
     error::{Code, Fault},
+    format::elements::Malformed,
     position::Position,
 };
 
@@ -39,6 +46,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) const AHEAD: usize = 2;
 /// How often in a row a stream may be closed by the server without an event before that is an error.
 const CLOSED_IN_A_ROW: u32 = 3;
+/// How often the oldest entry of the oplog may be gone before a stream is open behind it.
+const OLDEST_TRIES: u32 = 5;
 
 /// An open change stream.
 pub(super) struct Stream {
@@ -47,6 +56,11 @@ pub(super) struct Stream {
     pub(super) current: Option<Current>,
     /// Where the last batch ended, and when it was handed out.
     pub(super) last: (Option<Position>, Instant),
+    /// A new position that is to be stored before anything else.
+    pub(super) announce: Option<Position>,
+    /// The second the last batch ended at.
+    pub(super) second: Arc<AtomicU32>,
+    pub(super) history: JoinHandle<()>,
 }
 
 /// A reply that is being cut into batches.
@@ -59,6 +73,7 @@ pub(super) struct Current {
 impl Drop for Stream {
     fn drop(&mut self) {
         self.reader.abort();
+        self.history.abort();
     }
 }
 
@@ -74,36 +89,41 @@ impl AsRef<[u8]> for Owner {
 /// Polls the cursor, so that the server works on the next reply while this one is processed.
 pub(super) async fn read_ahead(
     opener: Opener,
-    mut cursor: RawBatchCursor,
+    mut cursor: Cursor,
     mut resume: Option<String>,
     sender: mpsc::Sender<Result<Reply, Fault>>,
 ) {
     let mut closed = 0;
     loop {
-        let reply = match opener.next(&mut cursor, Phase::Reading).await {
+        let mut reply = opener.next(&mut cursor, Phase::Reading).await;
+        let again = match &reply {
+            Ok(Some(_)) => false,
+            // The server closes a stream after `invalidate`; it goes on behind that event.
+            Ok(None) => true,
+            Err(fault) => fault.code == Code::MongoEventTooLarge && opener.splits_now(),
+        };
+        if again {
+            closed += 1;
+            reply = match resume.as_ref().filter(|_| closed <= CLOSED_IN_A_ROW) {
+                Some(after) => match opener.open(&At::After(after.clone()), Phase::Resuming).await {
+                    Ok((reopened, first)) => {
+                        cursor = reopened;
+                        Ok(Some(first))
+                    }
+                    Err(fault) => Err(fault),
+                },
+                None => Err(opener.closed("again and again")),
+            };
+        }
+        let reply = match reply {
             Ok(Some(reply)) => {
-                closed = 0;
+                if !reply.is_read(0) || !again {
+                    closed = 0;
+                }
                 resume = reply.last_token().or(resume);
                 Ok(reply)
             }
-            // The server closes a stream after `invalidate`; it goes on behind that event.
-            Ok(None) => {
-                closed += 1;
-                let reopened = match resume.as_deref().filter(|_| closed <= CLOSED_IN_A_ROW) {
-                    Some(after) => opener.open(Some(after)).await,
-                    None => Err(Fault::transient(
-                        Code::MongoError,
-                        format!("MongoDB at {} closes the change stream again and again", opener.place.hosts),
-                    )),
-                };
-                match reopened {
-                    Ok(reopened) => {
-                        cursor = reopened;
-                        continue;
-                    }
-                    Err(fault) => Err(fault),
-                }
-            }
+            Ok(None) => continue,
             Err(fault) => Err(fault),
         };
         let ended = reply.is_err();
@@ -113,100 +133,278 @@ pub(super) async fn read_ahead(
     }
 }
 
+/// Whether large events are split by the server, learned by trying; one for all streams of a source.
+#[derive(Clone, Debug)]
+pub(super) struct Splits(Arc<AtomicU8>);
+
+impl Splits {
+    /// Not needed: the stage costs the server a tenth of its speed, and without images events hardly ever are that large.
+    const OFF: u8 = 0;
+    const ON: u8 = 1;
+    /// The server does not know the stage.
+    const UNKNOWN: u8 = 2;
+
+    pub(super) fn new(on: bool) -> Self {
+        Self(Arc::new(AtomicU8::new(if on { Self::ON } else { Self::OFF })))
+    }
+
+    fn get(&self) -> u8 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, state: u8) {
+        self.0.store(state, Ordering::Relaxed);
+    }
+}
+
+/// An open cursor.
+pub(super) struct Cursor {
+    raw: RawBatchCursor,
+    /// Where the server splits large events.
+    joiner: Option<Joiner>,
+}
+
+/// Where a stream is opened.
+#[derive(Clone, Debug)]
+pub(super) enum At {
+    Now,
+    /// Behind a token.
+    After(String),
+    /// With the events at and after a time.
+    Since(Timestamp),
+}
+
+/// Why a stream is not open.
+enum Failure {
+    Server(Error),
+    Told(Fault),
+}
+
 /// What it takes to open the stream, and to open it again.
 pub(super) struct Opener {
     pub(super) client: Client,
-    pub(super) database: Option<String>,
-    /// The one collection that is watched: the server then need not match each event of the database, which costs it a
-    /// quarter more CPU time. It ends such a stream with `invalidate` when the collection goes, and it is opened again.
-    pub(super) collection: Option<String>,
+    pub(super) scope: Scope,
     pub(super) stages: Vec<Document>,
+    pub(super) images: Images,
+    pub(super) splits: Splits,
     pub(super) place: Place,
     /// Whether the server is asked for all events of collections, and not only for drop, rename and dropDatabase: since 6.0.
     pub(super) expanded: Arc<AtomicBool>,
 }
 
 impl Opener {
-    /// A cursor on the stream behind that token, or from now on. Whether the server knows all events of collections is found out by
-    /// asking for them, once.
-    pub(super) async fn open(&self, after: Option<&str>) -> Result<RawBatchCursor, Fault> {
-        let phase = if after.is_some() { Phase::Resuming } else { Phase::Opening };
-        let mut opened = self.try_open(after).await?;
-        if let Err(error) = &opened
-            && self.expanded.load(Ordering::Relaxed)
-            && is_unknown_option(error)
+    /// Begins a stream that has no position yet: with its first reply, and the token it begins behind where the server tells one.
+    pub(super) async fn begin(&self, point: &Point) -> Result<(Option<String>, Cursor, Reply), Fault> {
+        let (at, phase) = match point {
+            Point::Now => (At::Now, Phase::Opening),
+            Point::Token(token) => (At::After(token.clone()), Phase::Starting),
+            Point::Time(seconds) => (At::Since(Timestamp { time: *seconds, increment: 1 }), Phase::Starting),
+            Point::Oldest => return self.begin_oldest().await,
+        };
+        self.begin_at(at, phase).await
+    }
+
+    /// The oldest entry may fall off between the look at it and the opening.
+    async fn begin_oldest(&self) -> Result<(Option<String>, Cursor, Reply), Fault> {
+        let mut tries = 0;
+        loop {
+            let oldest =
+                history::oldest(&self.client).await.map_err(|error| history::not_found(&error, &self.place))?;
+            match self.begin_at(At::Since(oldest), Phase::Opening).await {
+                Err(fault) if fault.code == Code::MongoPositionLost && tries < OLDEST_TRIES => tries += 1,
+                begun => return begun,
+            }
+        }
+    }
+
+    async fn begin_at(&self, at: At, phase: Phase) -> Result<(Option<String>, Cursor, Reply), Fault> {
+        let token = match &at {
+            At::After(token) => Some(token.clone()),
+            at => {
+                let mut token = self.token_at(at).await;
+                if let Err(error) = &token
+                    && self.knows_no_expanded(error)
+                {
+                    token = self.token_at(at).await;
+                }
+                token.map_err(|error| fault(&error, phase, &self.place))?
+            }
+        };
+        // A server that tells no token is asked for the place itself.
+        let at = token.clone().map_or(at, At::After);
+        let (cursor, first) = self.open(&at, phase).await?;
+        Ok((token, cursor, first))
+    }
+
+    /// The token of a place, from a cursor that is asked for no events: the first reply of another one may hold events, and the
+    /// token behind them.
+    async fn token_at(&self, at: &At) -> Result<Option<String>, Error> {
+        let (database, of): (_, bson::Bson) = match &self.scope {
+            Scope::Collection(database, collection) => (database.as_str(), collection.as_str().into()),
+            Scope::Database(database) => (database.as_str(), 1.into()),
+            Scope::Deployment => ("admin", 1.into()),
+        };
+        let database = self.client.database(database);
+        let command = doc! {
+            "aggregate": of, "pipeline": self.pipeline(at, false), "cursor": { "batchSize": 0 },
+            "readConcern": { "level": "majority" },
+        };
+        let reply = database.run_command(command).await?;
+        let Ok(cursor) = reply.get_document("cursor") else { return Ok(None) };
+        if let (Ok(id @ 1..), Ok(ns)) = (cursor.get_i64("id"), cursor.get_str("ns"))
+            && let Some((_, collection)) = ns.split_once('.')
         {
-            self.expanded.store(false, Ordering::Relaxed);
+            // One that stays ends by itself after ten minutes.
+            let _ = database.run_command(doc! { "killCursors": collection, "cursors": [id] }).await;
+        }
+        let token = cursor.get_document("postBatchResumeToken").and_then(|token| token.get_str("_data"));
+        Ok(token.ok().map(str::to_owned))
+    }
+
+    fn pipeline(&self, at: &At, split: bool) -> Vec<Document> {
+        let mut change_stream = Document::new();
+        if self.expanded.load(Ordering::Relaxed) {
+            change_stream.insert("showExpandedEvents", true);
+        }
+        match at {
+            At::Now => {}
+            // `startAfter` works behind an `invalidate` too, where `resumeAfter` does not.
+            At::After(token) => _ = change_stream.insert("startAfter", doc! { "_data": token }),
+            At::Since(time) => _ = change_stream.insert("startAtOperationTime", *time),
+        }
+        if matches!(self.scope, Scope::Deployment) {
+            change_stream.insert("allChangesForCluster", true);
+        }
+        self.images.ask(&mut change_stream);
+        let mut stages = vec![doc! { "$changeStream": change_stream }];
+        stages.extend(self.stages.iter().cloned());
+        if split {
+            stages.push(doc! { "$changeStreamSplitLargeEvent": {} });
+        }
+        stages
+    }
+
+    /// A cursor on the stream, with its first reply.
+    pub(super) async fn open(&self, at: &At, phase: Phase) -> Result<(Cursor, Reply), Fault> {
+        loop {
+            let splits = self.splits.get();
+            let split = splits == Splits::ON;
+            match self.attempt(at, split, phase).await {
+                // Tokens of newer servers, and of streams that are split, have a form that sorts behind the older one of the
+                // same moment: positions would go back.
+                Ok((_, first)) if splits == Splits::OFF && older_form(at, &first) => self.splits.set(Splits::ON),
+                Ok(opened) => return Ok(opened),
+                Err(Failure::Server(error)) if split && cannot_split(&error) => {
+                    tracing::info!(
+                        event = "source_no_split",
+                        hosts = self.place.hosts,
+                        "the server cannot split events beyond 16 MiB: MongoDB 6.0.9 and later can"
+                    );
+                    self.splits.set(Splits::UNKNOWN);
+                }
+                Err(Failure::Server(error)) if splits == Splits::OFF && must_split(&error) => {
+                    self.splits.set(Splits::ON);
+                }
+                Err(Failure::Server(error)) if self.knows_no_expanded(&error) => {}
+                Err(Failure::Server(error)) => return Err(fault(&error, phase, &self.place)),
+                Err(Failure::Told(fault)) => return Err(fault),
+            }
+        }
+    }
+
+    /// Whether the server turned out not to know all events of collections, which is found out by asking for them, once.
+    fn knows_no_expanded(&self, error: &Error) -> bool {
+        let told = is_unknown_option(error) && self.expanded.swap(false, Ordering::Relaxed);
+        if told {
             tracing::warn!(
                 event = "source_ddl_limited",
                 hosts = self.place.hosts,
                 "this server tells of drop, rename and dropDatabase alone; from MongoDB 6.0 on `ddl: deliver` delivers create, \
                  create_indexes, drop_indexes and modify too"
             );
-            opened = self.try_open(after).await?;
         }
-        opened.map_err(|error| fault(&error, phase, &self.place))
+        told
     }
 
-    async fn try_open(&self, after: Option<&str>) -> Result<Result<RawBatchCursor, mongodb::error::Error>, Fault> {
-        let mut change_stream = Document::new();
-        if self.expanded.load(Ordering::Relaxed) {
-            change_stream.insert("showExpandedEvents", true);
-        }
-        if let Some(token) = after {
-            // `startAfter` works behind an `invalidate` too, where `resumeAfter` does not.
-            change_stream.insert("startAfter", doc! { "_data": token });
-        }
-        if self.database.is_none() {
-            change_stream.insert("allChangesForCluster", true);
-        }
-        let stages = std::iter::once(doc! { "$changeStream": change_stream }).chain(self.stages.iter().cloned());
+    async fn attempt(&self, at: &At, split: bool, phase: Phase) -> Result<(Cursor, Reply), Failure> {
         let mut options = AggregateOptions::default();
         options.batch_size = Some(REPLY_EVENTS);
         options.max_await_time = Some(AWAIT);
         options.read_concern = Some(ReadConcern::majority());
-        let database = self.client.database(self.database.as_deref().unwrap_or("admin"));
+        let stages = self.pipeline(at, split);
         let opening = pin!(async {
-            match &self.collection {
-                Some(name) => {
-                    database.collection::<Document>(name).aggregate(stages).with_options(options).batch().await
+            let database = |name: &str| self.client.database(name);
+            match &self.scope {
+                Scope::Collection(name, collection) => {
+                    let collection = database(name).collection::<Document>(collection);
+                    collection.aggregate(stages).with_options(options).batch().await
                 }
-                None => database.aggregate(stages).with_options(options).batch().await,
+                Scope::Database(name) => database(name).aggregate(stages).with_options(options).batch().await,
+                Scope::Deployment => database("admin").aggregate(stages).with_options(options).batch().await,
             }
         });
-        match tokio::time::timeout(PATIENCE, opening).await {
-            Ok(opened) => Ok(opened),
-            Err(_) => Err(self.silent()),
+        let raw = match tokio::time::timeout(PATIENCE, opening).await {
+            Ok(opened) => opened.map_err(Failure::Server)?,
+            Err(_) => return Err(Failure::Told(self.silent())),
+        };
+        let mut cursor = Cursor { raw, joiner: split.then(Joiner::default) };
+        match self.reply(&mut cursor).await? {
+            Some(first) => Ok((cursor, first)),
+            None if phase == Phase::Reading => Err(Failure::Told(self.closed("again and again"))),
+            None => Err(Failure::Told(self.closed("as soon as it was opened"))),
         }
     }
 
-    /// The first reply, which comes at once, with events or without.
-    pub(super) async fn first(&self, cursor: &mut RawBatchCursor, phase: Phase) -> Result<Reply, Fault> {
-        self.next(cursor, phase).await?.ok_or_else(|| {
-            let hosts = &self.place.hosts;
-            let message = format!("MongoDB at {hosts} closed the change stream as soon as it was opened");
-            Fault::transient(Code::MongoError, message)
-        })
+    /// Whether a stream that met an event too large may be opened with the stage that splits it, for the first time.
+    fn splits_now(&self) -> bool {
+        self.splits.0.compare_exchange(Splits::OFF, Splits::ON, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// The next reply; none when the server closed the stream.
-    pub(super) async fn next(&self, cursor: &mut RawBatchCursor, phase: Phase) -> Result<Option<Reply>, Fault> {
-        match tokio::time::timeout(AWAIT + PATIENCE, cursor.next()).await {
-            Ok(Some(Ok(batch))) => Reply::new(Bytes::from_owner(Owner(batch))).map(Some).map_err(|cause| {
-                Fault::transient(
-                    Code::MongoError,
-                    format!("an answer of MongoDB at {} cannot be read: {cause}", self.place.hosts),
-                )
-            }),
-            Ok(Some(Err(error))) => Err(fault(&error, phase, &self.place)),
+    pub(super) async fn next(&self, cursor: &mut Cursor, phase: Phase) -> Result<Option<Reply>, Fault> {
+        self.reply(cursor).await.map_err(|failure| match failure {
+            Failure::Server(error) => fault(&error, phase, &self.place),
+            Failure::Told(fault) => fault,
+        })
+    }
+
+    async fn reply(&self, cursor: &mut Cursor) -> Result<Option<Reply>, Failure> {
+        let malformed = |cause: Malformed| {
+            let message = format!("an answer of MongoDB at {} cannot be read: {cause}", self.place.hosts);
+            Failure::Told(Fault::transient(Code::MongoError, message))
+        };
+        match tokio::time::timeout(AWAIT + PATIENCE, cursor.raw.next()).await {
+            Ok(Some(Ok(batch))) => {
+                let reply = Reply::new(Bytes::from_owner(Owner(batch))).map_err(malformed)?;
+                match &mut cursor.joiner {
+                    Some(joiner) => joiner.join(reply).map(Some).map_err(malformed),
+                    None => Ok(Some(reply)),
+                }
+            }
+            Ok(Some(Err(error))) => Err(Failure::Server(error)),
             Ok(None) => Ok(None),
-            Err(_) => Err(self.silent()),
+            Err(_) => Err(Failure::Told(self.silent())),
         }
     }
 
     fn silent(&self) -> Fault {
         let (hosts, patience) = (&self.place.hosts, AWAIT + PATIENCE);
         Fault::transient(Code::MongoUnreachable, format!("MongoDB at {hosts} did not answer within {patience:?}"))
+    }
+
+    fn closed(&self, when: &str) -> Fault {
+        let message = format!("MongoDB at {} closed the change stream {when}", self.place.hosts);
+        Fault::transient(Code::MongoError, message)
+    }
+}
+
+/// Whether the tokens of a reply have an older form than the one it was opened behind.
+fn older_form(at: &At, first: &Reply) -> bool {
+    let At::After(after) = at else { return false };
+    let now = first.last_token();
+    match (version_of(after), now.as_deref().and_then(version_of)) {
+        (Some(then), Some(now)) => now < then,
+        _ => false,
     }
 }
 

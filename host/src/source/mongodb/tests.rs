@@ -1,5 +1,9 @@
 //! Tests on a real server.
 
+mod deaths;
+mod images;
+mod selection;
+
 use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -11,7 +15,7 @@ use super::MongodbSource;
 use crate::{
     batch::Batch,
     change::{Change, Doc, Operation},
-    config::{FullDocument, MongodbSourceConfig, Snapshot, SourceDdl, StartAt},
+    config::{BeforeImage, FullDocument, MongodbSourceConfig, OnLostPosition, Snapshot, SourceDdl, Span, StartAt},
     error::{Code, Fault},
     position::{Position, Positions},
     source::{BatchLimits, Hooks, Read, Source as _},
@@ -24,10 +28,16 @@ fn config(uri: String, collections: &[&str]) -> MongodbSourceConfig {
     MongodbSourceConfig {
         uri: uri.into(),
         database: Some("shop".into()),
+        databases: Vec::new(),
         collections: collections.iter().map(ToString::to_string).collect(),
+        exclude: Vec::new(),
+        operations: Vec::new(),
         pipeline: Vec::new(),
         full_document: FullDocument::Lookup,
+        before: BeforeImage::Off,
         start: StartAt::Now,
+        on_lost_position: OnLostPosition::Stop,
+        history_warning: Span(Duration::from_secs(1)),
         snapshot: Snapshot::Never,
         ddl: SourceDdl::Ignore,
         skip_mirrored: false,
@@ -38,7 +48,7 @@ type Ddl = Arc<Mutex<Vec<String>>>;
 
 fn source(config: MongodbSourceConfig, limits: BatchLimits) -> (MongodbSource, Ddl) {
     let ddl = Ddl::default();
-    let seen = ddl.clone();
+    let (seen, lost) = (ddl.clone(), ddl.clone());
     (
         MongodbSource::new(
             config,
@@ -48,6 +58,8 @@ fn source(config: MongodbSourceConfig, limits: BatchLimits) -> (MongodbSource, D
                 copied: Arc::default(),
                 on_ddl: Arc::new(move |kind, ns| seen.lock().unwrap().push(format!("{kind} {ns}"))),
                 on_copy: Arc::new(|_| {}),
+                on_lost: Arc::new(move || lost.lock().unwrap().push("lost".to_owned())),
+                on_history: Arc::new(|_| {}),
             },
         ),
         ddl,

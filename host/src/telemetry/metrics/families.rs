@@ -107,6 +107,8 @@ families! {
     copy_documents: OfPipeline => Gauge, SOURCE_COPY;
     copy_expected: OfPipeline => Gauge, SOURCE_COPY_EXPECTED;
     source_ddl: OfPipelineKind => Counter, SOURCE_DDL;
+    source_positions_lost: OfPipeline => Counter, SOURCE_POSITIONS_LOST;
+    source_history: OfPipeline => Gauge, SOURCE_HISTORY_SECONDS;
     dead_letters: OfPipelineKind => Counter, DEAD_LETTERS;
     events_out: OfSink => Counter, EVENTS_OUT;
     events_skipped: OfSink => Counter, EVENTS_SKIPPED;

@@ -247,6 +247,23 @@ impl PipelineMetrics {
         self.dead_letters.iter().map(Counter::get).sum()
     }
 
+    /// Counts a position that the source no longer had.
+    pub fn position_lost(&self) {
+        let labels = OfPipeline { pipeline: self.pipeline.to_string() };
+        self.metrics.0.families.source_positions_lost.get_or_create(&labels).inc();
+    }
+
+    /// How much history the source has left; there is no figure before the first.
+    pub fn history(&self, left: std::time::Duration) {
+        let labels = OfPipeline { pipeline: self.pipeline.to_string() };
+        self.metrics
+            .0
+            .families
+            .source_history
+            .get_or_create(&labels)
+            .set(i64::try_from(left.as_secs()).unwrap_or(i64::MAX));
+    }
+
     /// Counts an event without a document, such as `drop`; these are rare, so that looking the counter up is no matter.
     pub fn ddl(&self, kind: &str) {
         let labels = OfPipelineKind { pipeline: self.pipeline.to_string(), kind: kind.to_owned() };

@@ -78,6 +78,8 @@ names! {
     SOURCE_COPY = Gauge "tidegate_source_copy_documents" ["pipeline"] "documents", "Documents that the copy has read; 0 without one";
     SOURCE_COPY_EXPECTED = Gauge "tidegate_source_copy_expected_documents" ["pipeline"] "documents", "Documents that are to be copied, as the server estimates them; 0 without a copy";
     SOURCE_DDL = Counter "tidegate_source_ddl_total" ["pipeline", "kind"] "events", "Events without a document, such as drop, rename and invalidate";
+    SOURCE_POSITIONS_LOST = Counter "tidegate_source_positions_lost_total" ["pipeline"] "positions", "Positions the source no longer had, so that it went on elsewhere (on_lost_position)";
+    SOURCE_HISTORY_SECONDS = Gauge "tidegate_source_history_seconds" ["pipeline"] "seconds", "How long the pipeline may stand still before the source loses its position; absent where the oplog cannot be read";
     DEAD_LETTERS = Counter "tidegate_dead_letters_total" ["pipeline", "kind"] "changes", "Changes put in the dead letter, by cause";
     EVENTS_OUT = Counter "tidegate_events_out_total" ["pipeline", "sink"] "deliveries", "Deliveries the sink has confirmed";
     EVENTS_SKIPPED = Counter "tidegate_events_skipped_total" ["pipeline", "sink"] "deliveries", "Deliveries a sink that keeps its position had already, after a restart";

@@ -33,6 +33,7 @@ async fn resumed(client: &Client, positions: &Positions) -> Copy {
         patience: Duration::from_secs(5),
         password: None,
         filtered: false,
+        images: false,
     };
     Copy::resume(client, &server, positions, false, true, Arc::new(|_| {})).await.unwrap()
 }
