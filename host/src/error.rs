@@ -215,6 +215,12 @@ codes! {
     BuildFailed = "TG0805";
     /// A file of cases cannot be read.
     CaseFile = "TG0806";
+    /// One of two databases to compare cannot be read.
+    VerifyRead = "TG0811";
+    /// What is to be compared with what makes no sense.
+    VerifyScope = "TG0812";
+    /// A pipeline has no mirror that could be compared.
+    VerifyPipeline = "TG0813";
     /// Something broke that never should: a defect of tidegate.
     Internal = "TG0901";
 }

@@ -11,6 +11,7 @@ mod live_plugins;
 mod pipeline;
 mod plugin;
 mod run;
+mod verify;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -60,6 +61,8 @@ enum Command {
     /// Look at dead letters, replay them, drop them.
     #[command(subcommand)]
     Dlq(dlq::DlqCommand),
+    /// Compare two MongoDB deployments document by document, also while they are written to.
+    Verify(verify::VerifyArguments),
     /// Explain an error code, for instance TG0203.
     Explain {
         /// The code; without one all codes are listed.
@@ -159,6 +162,7 @@ pub fn main() -> ExitCode {
         Command::Check { config } => check::check(&config),
         Command::Plugin(command) => plugin::plugin(command),
         Command::Dlq(command) => dlq::dlq(command),
+        Command::Verify(asked) => verify::command(asked),
         Command::Explain { code } => explain::command(code.as_deref()),
     })
 }

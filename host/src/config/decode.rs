@@ -468,7 +468,11 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
                     _ => format!("unknown value for {}", self.name()),
                 };
                 let draft = self.draft(Code::ConfigValue, message);
-                Err(Failure::Placed(Box::new(draft.help(did_you_mean(&scalar.text, "known values", known)))))
+                let help = match (name, scalar.text.as_str()) {
+                    ("WriteMode", "replace") => "it is called `mirror`: `mode: mirror`".to_owned(),
+                    _ => did_you_mean(&scalar.text, "known values", known),
+                };
+                Err(Failure::Placed(Box::new(draft.help(help))))
             }
             Value::List(_) => Err(self.wrong_type(&format!("one of {words}"))),
             Value::Map(entries) => {

@@ -4,7 +4,10 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use indexmap::IndexMap;
-use serde::{Deserialize, Deserializer, de};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Visitor},
+};
 
 use super::{
     place::HttpPlace,
@@ -417,6 +420,9 @@ pub struct MongodbSourceConfig {
     /// What becomes of what happens to collections and databases as a whole.
     #[serde(default)]
     pub ddl: SourceDdl,
+    /// Whether changes that a mirror wrote are passed over, which keeps two mirrors that watch each other from going round.
+    #[serde(default)]
+    pub skip_mirrored: bool,
     /// How much history must be left before it is warned of.
     #[serde(default = "history_warning")]
     pub history_warning: Span,
@@ -509,6 +515,14 @@ pub enum BeforeImage {
     WhenAvailable,
     /// The server's pre-image; an update, replace or delete without one stops the pipeline.
     Required,
+}
+
+impl FullDocument {
+    /// Whether a document may come in a later state than that of its change. Then the target is ahead of the stream, and the
+    /// description of an update does not fit it.
+    pub const fn may_be_later(self) -> bool {
+        matches!(self, Self::Lookup)
+    }
 }
 
 /// `source.mongodb.start`
@@ -682,10 +696,10 @@ pub struct RedisSinkConfig {
 pub struct MongodbSinkConfig {
     /// Connection string.
     pub uri: Secret,
-    /// The database written to; none: the one the change is from.
+    /// The database written to; none: the one the change is from. `{database}` and `{collection}` stand for the change's own.
     #[serde(default)]
     pub database: Option<String>,
-    /// The collection written to; none: the one the change is from. A router may choose another.
+    /// The collection written to, with the same words; none: the one the change is from. A router may choose another.
     #[serde(default)]
     pub collection: Option<String>,
     /// What becomes of a change.
@@ -694,6 +708,9 @@ pub struct MongodbSinkConfig {
     /// What is done with what happened to collections and databases as a whole.
     #[serde(default)]
     pub ddl: DdlConfig,
+    /// When a write counts as safe.
+    #[serde(default)]
+    pub write_concern: WriteConcernConfig,
 }
 
 /// `ddl` of a MongoDB sink
@@ -729,13 +746,66 @@ pub enum DdlAction {
     Ignore,
 }
 
+/// `write_concern` of a MongoDB sink
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WriteConcernConfig {
+    /// How many members must have it.
+    pub w: Members,
+    /// Whether it must be in their journals.
+    pub j: bool,
+    /// How long a write waits for them before it is tried again; none: as long as it takes.
+    pub wtimeout: Option<Span>,
+}
+
+impl Default for WriteConcernConfig {
+    fn default() -> Self {
+        Self { w: Members::Majority, j: true, wtimeout: None }
+    }
+}
+
+/// `write_concern.w`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Members {
+    /// Most of them: what survives an election.
+    Majority,
+    /// So many.
+    Count(u32),
+    /// As the replica set's settings define under this name.
+    Named(String),
+}
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Word;
+        impl Visitor<'_> for Word {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("`majority`, a number of members or the name of a write concern")
+            }
+
+            fn visit_u64<E: de::Error>(self, count: u64) -> Result<Members, E> {
+                Ok(Members::Count(u32::try_from(count).unwrap_or(u32::MAX)))
+            }
+
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<Members, E> {
+                Ok(if word == "majority" { Members::Majority } else { Members::Named(word.to_owned()) })
+            }
+        }
+        deserializer.deserialize_any(Word)
+    }
+}
+
 /// `mode` of a MongoDB sink
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WriteMode {
-    /// The document of the same key is replaced, made or deleted: the target mirrors the source.
+    /// The document of the same key is replaced, updated, made or deleted: the target becomes what the source is.
     #[default]
-    Replace,
+    Mirror,
+    /// Whole documents are inserted or replaced by key; nothing is deleted: the target keeps what the source forgets.
+    Upsert,
     /// A document of its own is added for each change: the target is a journal.
     Append,
 }

@@ -15,9 +15,9 @@ use serde_json::Value;
 
 use super::{
     model::{
-        CheckpointConfig, Config, DdlAction, DeadLetterConfig, FullDocument, LimitsConfig, MongodbDeadLetterConfig,
-        MongodbSourceConfig, PipelineConfig, RetryConfig, Secret, SinkConfig, Snapshot, SourceConfig, StageConfig,
-        StartAt, SwapConfig, Switch, WriteMode,
+        CheckpointConfig, Config, DdlAction, DeadLetterConfig, FullDocument, LimitsConfig, Members,
+        MongodbDeadLetterConfig, MongodbSourceConfig, PipelineConfig, RetryConfig, Secret, SinkConfig, Snapshot,
+        SourceConfig, StageConfig, StartAt, SwapConfig, Switch, WriteConcernConfig, WriteMode,
     },
     node::Node,
     problem::{Draft, did_you_mean},
@@ -25,7 +25,10 @@ use super::{
 };
 use crate::{
     error::Code,
-    sink::AnySink,
+    sink::{
+        AnySink,
+        mongodb::target::{Template, Unreadable},
+    },
     source::{
         AnySource,
         mongodb::{Selection, selection_problems},
@@ -222,10 +225,21 @@ impl Check<'_> {
             self.sink(&at, name, sink_name, sink);
             if let (SourceConfig::Mongodb(source), SinkConfig::Mongodb(target)) = (&pipeline.source, sink)
                 && source.full_document == FullDocument::Off
-                && target.mode == WriteMode::Replace
             {
-                let message = format!("the sink `{sink_name}` replaces whole documents, and updates have none");
-                let help = "set the source's `full_document: lookup`, or the sink's `mode: append`";
+                let keeps = matches!(pipeline.checkpoint, CheckpointConfig::Sink(_));
+                let help = match target.mode {
+                    WriteMode::Mirror if !keeps => {
+                        "set the pipeline's `checkpoint: sink`, so that each update meets the document as it was at the source, or \
+                         the source's `full_document: lookup`, so that each update brings its document"
+                    }
+                    WriteMode::Upsert => "set the source's `full_document: lookup`, or the sink's `mode: append`",
+                    WriteMode::Mirror | WriteMode::Append => continue,
+                };
+                let why = match target.mode {
+                    WriteMode::Upsert => "writes whole documents",
+                    _ => "would apply updates to documents that may be in another state",
+                };
+                let message = format!("updates come without their documents, and the sink `{sink_name}` {why}");
                 self.report(&at.key("mongodb").key("mode"), Code::ConfigConflict, message, help);
             }
         }
@@ -397,6 +411,12 @@ impl Check<'_> {
             let at = at.key(key);
             self.value(&index.map_or_else(|| at.clone(), |index| at.item(index)), &problem.message, problem.help);
         }
+        if mongodb.skip_mirrored && !mongodb.pipeline.is_empty() {
+            let message = "`skip_mirrored` does not go with `pipeline`";
+            let help = "the stages could hide what a mirror's changes are known by; select with `database` and `collections`, or \
+                        filter with a stage of the pipeline";
+            self.report(&at.key("skip_mirrored"), Code::ConfigConflict, message, help);
+        }
         for (index, stage) in mongodb.pipeline.iter().enumerate() {
             self.aggregation(&at.key("pipeline").item(index), stage);
         }
@@ -552,11 +572,9 @@ impl Check<'_> {
             SinkConfig::Mongodb(mongodb) => {
                 let at = at.key("mongodb");
                 self.mongodb_uri(&at, &mongodb.uri);
-                self.database(&at, mongodb.database.as_deref());
-                if mongodb.collection.as_ref().is_some_and(|name| name.is_empty() || name.contains(['$', '\0'])) {
-                    let help = "a name is not empty and holds no `$`";
-                    self.value(&at.key("collection"), "is no name of a collection", help);
-                }
+                self.template(&at, "database", mongodb.database.as_deref());
+                self.template(&at, "collection", mongodb.collection.as_deref());
+                self.write_concern(&at.key("write_concern"), &mongodb.write_concern);
                 for (name, action) in [("drop", mongodb.ddl.drop), ("rename", mongodb.ddl.rename)] {
                     if mongodb.collection.is_some() && action == DdlAction::Apply {
                         let message = format!(
@@ -579,6 +597,53 @@ impl Check<'_> {
                     self.report(at, Code::ConfigConflict, message, "only one sink can: give the other a file");
                 }
             },
+        }
+    }
+
+    /// The name of a database or collection that may be made of the change's own.
+    fn template(&mut self, at: &At<'_>, key: &'static str, text: Option<&str>) {
+        let Some(text) = text else { return };
+        let place = at.key(key);
+        let template = match Template::parse(text) {
+            Ok(template) => template,
+            Err(Unreadable::Word(word)) => {
+                let what = format!("has `{{{word}}}`, which stands for nothing");
+                return self.value(&place, &what, did_you_mean(&word, "known words", &["database", "collection"]));
+            }
+            Err(Unreadable::Brace) => {
+                let help = "write `{database}` and `{collection}`, and `{{` or `}}` for a brace itself";
+                return self.value(&place, "has a brace without its other half", help);
+            }
+        };
+        // With names that are as short as can be, and of which nothing is forbidden.
+        let name = template.fill("d", "c");
+        if key == "database" {
+            self.database(at, Some(&name));
+        } else if name.is_empty() || name.contains(['$', '\0']) {
+            self.value(&place, "is no name of a collection", "a name is not empty and holds no `$`");
+        }
+    }
+
+    fn write_concern(&mut self, at: &At<'_>, concern: &WriteConcernConfig) {
+        match &concern.w {
+            Members::Count(0) => {
+                let help = "take `majority`, which survives an election, or at least 1";
+                self.value(&at.key("w"), "is 0: what nobody confirms cannot be checkpointed", help);
+            }
+            Members::Count(count) if *count > 50 => {
+                self.value(&at.key("w"), "is out of range", "a replica set has at most 50 members");
+            }
+            Members::Named(name) if name.is_empty() => {
+                self.value(
+                    &at.key("w"),
+                    "is empty",
+                    "take `majority`, a number of members or the name of a write concern",
+                );
+            }
+            _ => {}
+        }
+        if let Some(wtimeout) = concern.wtimeout {
+            self.span(&at.key("wtimeout"), wtimeout, Duration::from_millis(1), Duration::from_secs(25));
         }
     }
 

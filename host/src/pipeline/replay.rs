@@ -84,8 +84,8 @@ struct Target {
 
 /// The sink that a replay writes to: told that what comes is old, unless the operator wants it all the same. It is never claimed,
 /// so it neither takes the pipeline's positions from the host nor skips what is older than they are.
-fn replay_sink(config: &SinkConfig, pipeline: &str, name: &str, overwrite: bool) -> AnySink {
-    let sink = AnySink::new(config, pipeline, name);
+fn replay_sink(config: &SinkConfig, pipeline: (&str, &PipelineConfig), name: &str, overwrite: bool) -> AnySink {
+    let sink = AnySink::new(config, pipeline.0, name).from_source(&pipeline.1.source);
     if overwrite { sink } else { sink.late() }
 }
 
@@ -115,7 +115,7 @@ impl Replay {
             .iter()
             .map(|(target, sink)| Target {
                 name: target.clone(),
-                sink: replay_sink(sink, name, target, wishes.overwrite),
+                sink: replay_sink(sink, (name, config), target, wishes.overwrite),
                 open: false,
             })
             .collect();

@@ -83,7 +83,10 @@ impl Pipeline {
             .iter()
             .map(|(name, config)| match self.mode.dry_run {
                 true => (name.clone(), AnySink::dry(name)),
-                false => (name.clone(), AnySink::new(config, self.config.record(&self.name), name)),
+                false => {
+                    let sink = AnySink::new(config, self.config.record(&self.name), name);
+                    (name.clone(), sink.from_source(&self.config.source))
+                }
             })
             .collect();
         let taken = tokio::select! {

@@ -214,11 +214,12 @@ impl SinkTask {
                 "sink {} takes writes again", self.name
             );
         }
-        let written = writes.len() - writes.refused().len() - writes.skipped() - writes.ignored();
+        let written = writes.len() - writes.refused().len() - writes.skipped() - writes.ignored() - writes.missed();
         if let Some(metrics) = self.status.sinks().get(self.index) {
             metrics.events_out.inc_by(written as u64);
             metrics.events_skipped.inc_by(writes.skipped() as u64);
             metrics.events_ignored.inc_by(writes.ignored() as u64);
+            metrics.events_missing.inc_by(writes.missed() as u64);
             metrics.bytes_out.inc_by(if written > 0 { bytes as u64 } else { 0 });
         }
         if tracing::enabled!(tracing::Level::DEBUG) {

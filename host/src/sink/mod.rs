@@ -12,7 +12,7 @@ use bytestring::ByteString;
 use crate::{
     batch::{Delivery, Outbound},
     checkpoint::{About, Claim, Found, Holder},
-    config::SinkConfig,
+    config::{SinkConfig, SourceConfig},
     error::{Code, Fault},
     position::{Position, Positions, WHOLE},
 };
@@ -29,6 +29,7 @@ pub struct Writes<'a> {
     position: Option<Position>,
     skipped: usize,
     ignored: usize,
+    missed: usize,
 }
 
 /// A delivery that this sink will never take: it goes to the dead letter.
@@ -45,7 +46,7 @@ impl<'a> Writes<'a> {
     pub fn new(deliveries: Vec<Delivery<'a>>) -> Self {
         let done = vec![false; deliveries.len()];
         let partition = ByteString::from_static(WHOLE);
-        Self { deliveries, done, refused: Vec::new(), partition, position: None, skipped: 0, ignored: 0 }
+        Self { deliveries, done, refused: Vec::new(), partition, position: None, skipped: 0, ignored: 0, missed: 0 }
     }
 
     /// What a batch has for the sink at `index`, all still to be written.
@@ -77,6 +78,21 @@ impl<'a> Writes<'a> {
     /// How many deliveries the sink had already.
     pub fn skipped(&self) -> usize {
         self.skipped
+    }
+
+    /// Counts deliveries that the sink was told to do nothing with, beside those it marks by [`Writes::ignore`].
+    pub fn pass(&mut self, count: usize) {
+        self.ignored += count;
+    }
+
+    /// Counts updates of documents that the target does not have.
+    pub fn miss(&mut self, count: usize) {
+        self.missed += count;
+    }
+
+    /// How many updates were of documents that the target does not have.
+    pub fn missed(&self) -> usize {
+        self.missed
     }
 
     /// What is still to be written, in source order, with its index.
@@ -271,6 +287,14 @@ macro_rules! keeper {
 }
 
 impl AnySink {
+    /// For changes of this source.
+    pub fn from_source(self, source: &SourceConfig) -> Self {
+        match self {
+            Self::Mongodb(sink) => Self::Mongodb(Box::new(sink.from_source(source))),
+            log => log,
+        }
+    }
+
     /// For changes of long ago, which must not take the newest state of a document back; a log of changes takes them all.
     pub fn late(self) -> Self {
         match self {

@@ -83,7 +83,7 @@ impl World {
                         r#"{{ mongodb: {{ uri: "{uri}", database: "{sink}", collection: {collection}, mode: {mode} }} }}"#
                     )
                 };
-                format!("{{ log: {}, copy: {} }}", place(LOG, "append"), place(COPY, "replace"))
+                format!("{{ log: {}, copy: {} }}", place(LOG, "append"), place(COPY, "mirror"))
             }
         };
         let has_plugin = scenario.faults.iter().any(|fault| fault.needs_plugin());

@@ -4,12 +4,14 @@ mod binary;
 pub mod mongod;
 mod port;
 pub mod redis;
+mod version;
 
 use tokio::sync::OnceCell;
 
 pub use self::mongod::{Mongo, MongoOptions};
 pub use self::port::{free_port, wait_open};
 pub use self::redis::{Redis, RedisOptions, StreamEntry, read_stream};
+pub use self::version::Version;
 
 /// The variable that names the MongoDB all tests share; `tidegate-services exec` sets it.
 pub const MONGODB_URI: &str = "TIDEGATE_TEST_MONGODB_URI";

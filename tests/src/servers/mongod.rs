@@ -13,8 +13,8 @@ use mongodb::bson::{Document, doc};
 use mongodb::options::{ClientOptions, Credential, ServerAddress};
 use tempfile::TempDir;
 
-use super::binary;
 use super::port::{free_port, wait_open};
+use super::version::Version;
 use crate::eventually::poll;
 use crate::process::{Process, Signal};
 
@@ -36,7 +36,9 @@ pub struct MongoOptions {
     pub cache_mb: u32,
     /// Enable server commands made for tests, such as `configureFailPoint`.
     pub fail_points: bool,
-    /// Another `mongod` than the one `./dev` installs.
+    /// Of the servers that `./dev` installs, which.
+    pub version: Version,
+    /// Another `mongod` than those.
     pub binary: Option<PathBuf>,
     /// Further arguments for each member.
     pub args: Vec<String>,
@@ -44,11 +46,26 @@ pub struct MongoOptions {
 
 impl Default for MongoOptions {
     fn default() -> Self {
-        Self { members: 1, auth: false, oplog_mb: 256, cache_mb: 512, fail_points: false, binary: None, args: vec![] }
+        Self {
+            members: 1,
+            auth: false,
+            oplog_mb: 256,
+            cache_mb: 512,
+            fail_points: false,
+            version: Version::default(),
+            binary: None,
+            args: vec![],
+        }
     }
 }
 
 impl MongoOptions {
+    /// A server of that version, small, since tests that ask for one start several.
+    #[must_use]
+    pub fn of(version: Version) -> Self {
+        Self { version, cache_mb: 256, ..Self::default() }
+    }
+
     /// What benchmarks want: a cache and an oplog that hold a whole run.
     #[must_use]
     pub fn bench() -> Self {
@@ -104,11 +121,11 @@ impl Mongo {
     /// [`Mongo::start`] for programs that report errors.
     ///
     /// # Errors
-    /// When `mongod` is not installed, or takes no writes within 60 seconds.
+    /// When this `mongod` is not installed, with the command that installs it, or takes no writes within 60 seconds.
     pub async fn try_start(options: MongoOptions) -> Result<Self> {
         let binary = match &options.binary {
             Some(binary) => binary.clone(),
-            None => binary::find("mongod", "TIDEGATE_MONGOD", "mongod-6.0.5/mongod")?,
+            None => options.version.program()?,
         };
         let folder =
             tempfile::Builder::new().prefix("tidegate-mongod-").tempdir().context("making a folder for mongod")?;

@@ -3,3 +3,4 @@
 
 mod printed;
 mod stdin;
+mod verify;

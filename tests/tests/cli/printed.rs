@@ -105,6 +105,11 @@ async fn explain_an_unknown_code() {
 }
 
 #[tokio::test]
+async fn help_of_verify() {
+    insta::assert_snapshot!(run(&["verify", "--help"]).await);
+}
+
+#[tokio::test]
 async fn help() {
     insta::assert_snapshot!(run(&["--help"]).await);
 }

@@ -134,9 +134,9 @@ async fn c1_missing_collections_are_copied_then_changes_follow_without_gap_or_do
     fill(&second, THERE).await;
     scene.collection("known").insert_many(numbered(0..5)).await.unwrap();
     copy(&scene).collection("known").insert_one(doc! { "_id": "kept" }).await.unwrap();
-    let config = mirror(&scene, "missing", "", "replace", "sink");
+    let config = mirror(&scene, "missing", "", "mirror", "sink");
     let writers = Writers::start(&[first.clone(), second.clone()], THERE);
-    let mut host = scene.host(&[config.clone()]);
+    let mut host = scene.host(std::slice::from_ref(&config));
     // Twice in the copy, once behind it.
     for part in [0.2, 0.6] {
         eventually(PATIENCE, "a part is copied", async || {
@@ -146,14 +146,14 @@ async fn c1_missing_collections_are_copied_then_changes_follow_without_gap_or_do
         })
         .await;
         host.kill();
-        host = scene.host(&[config.clone()]);
+        host = scene.host(std::slice::from_ref(&config));
         let line = host.wait_event("copy_started").await;
         assert!(field(&line, "message").unwrap().as_str().unwrap().contains("goes on where it stopped"), "{line}");
     }
     host.wait_event("copy_done").await;
     writers.more(500).await;
     host.kill();
-    host = scene.host(&[config.clone()]);
+    host = scene.host(std::slice::from_ref(&config));
     host.wait_ready().await;
     writers.more(500).await;
     writers.stop().await;
@@ -173,7 +173,7 @@ async fn c5_progress_and_every_change_are_told() {
     let scene = Scene::shared().await;
     fill(&scene.collection("things"), 30_000).await;
     scene.collection("few").insert_many(numbered(0..3)).await.unwrap();
-    let config = mirror(&scene, "initial", "", "replace", "file");
+    let config = mirror(&scene, "initial", "", "mirror", "file");
     let mut host = scene.host_with("log: { level: debug, format: json }", &[config], &[]);
     let started = host.wait_event("copy_started").await;
     assert_eq!(field(&started, "documents"), Some(&30_003.into()));
@@ -212,12 +212,12 @@ async fn a_journal_of_a_copy_has_no_document_twice_after_kills() {
     fill(&scene.collection("things"), THERE).await;
     let config = mirror(&scene, "initial", "", "append", "sink");
     let journal = copy(&scene).collection::<Document>("things");
-    let mut host = scene.host(&[config.clone()]);
+    let mut host = scene.host(std::slice::from_ref(&config));
     for part in [5_000, 20_000] {
         eventually(PATIENCE, "a part is copied", async || journal.estimated_document_count().await.unwrap() > part)
             .await;
         host.kill();
-        host = scene.host(&[config.clone()]);
+        host = scene.host(std::slice::from_ref(&config));
     }
     host.wait_event("copy_done").await;
     scene.collection("things").insert_many(numbered(THERE..THERE + 10)).await.unwrap();
@@ -245,7 +245,7 @@ async fn a_copy_alone_ends_and_never_runs_again() {
     let scene = Scene::shared().await;
     fill(&scene.collection("things"), 1000).await;
     let config = mirror(&scene, "only", "", "append", "file");
-    let mut host = scene.host(&[config.clone()]);
+    let mut host = scene.host(std::slice::from_ref(&config));
     assert_eq!(host.wait_exit(PATIENCE).await, Some(0));
     scene.collection("things").insert_many(numbered(1000..1010)).await.unwrap();
     let mut host = scene.host(&[config]);
@@ -257,9 +257,9 @@ async fn a_copy_alone_ends_and_never_runs_again() {
 async fn a_copy_for_each_start_brings_the_target_back_in_line() {
     let scene = Scene::shared().await;
     fill(&scene.collection("things"), 1000).await;
-    let config = mirror(&scene, "always", "", "replace", "sink");
+    let config = mirror(&scene, "always", "", "mirror", "sink");
     for round in 0..3 {
-        let mut host = scene.host(&[config.clone()]);
+        let mut host = scene.host(std::slice::from_ref(&config));
         host.wait_event("copy_done").await;
         host.wait_ready().await;
         scene.collection("things").insert_one(doc! { "_id": 5000 + round }).await.unwrap();
@@ -312,7 +312,7 @@ async fn c6_options_indexes_and_views_are_copied_with_the_documents() {
     }
     let texts = (0..30).map(|n| doc! { "_id": format!("ä{}", 30 - n), "n": n });
     source.collection("collated").insert_many(texts).await.unwrap();
-    let config = mirror(&scene, "missing", ", ddl: deliver", "replace", "sink");
+    let config = mirror(&scene, "missing", ", ddl: deliver", "mirror", "sink");
     let mut host = scene.host(&[config]);
     let left_out = host.wait_event("copy_left_out").await;
     assert!(field(&left_out, "ns").unwrap().as_str().unwrap().ends_with(".series"), "{left_out}");

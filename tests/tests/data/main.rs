@@ -13,6 +13,8 @@ mod dead_letters;
 mod dlq;
 mod entries;
 mod host_life;
+mod mirror;
+mod mongo_mirror;
 mod mongodb_down;
 mod once;
 
@@ -24,3 +26,4 @@ mod retries;
 mod scene;
 mod several;
 mod types;
+mod versions;

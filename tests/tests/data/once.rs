@@ -77,7 +77,7 @@ async fn kills_leave_no_double_in_mongodb() {
 #[tokio::test]
 async fn a_mirror_has_what_the_source_has() {
     let scene = Scene::shared().await;
-    let mut host = scene.ready_host(&[into_mongodb(&scene, "replace")]).await;
+    let mut host = scene.ready_host(&[into_mongodb(&scene, "mirror")]).await;
     let things = scene.collection("things");
     things.insert_many(numbered(0..500)).await.unwrap();
     things.update_many(doc! { "n": { "$lt": 100 } }, doc! { "$set": { "changed": true } }).await.unwrap();
@@ -103,7 +103,7 @@ async fn a_guilty_change_is_dead_lettered_and_the_rest_of_its_transaction_is_wri
     let target = scene.database.client().database(&copy(&scene));
     let rule = doc! { "n": { "$lt": 50 } };
     target.create_collection("things").validator(rule).await.unwrap();
-    let mut host = scene.ready_host(&[into_mongodb(&scene, "replace")]).await;
+    let mut host = scene.ready_host(&[into_mongodb(&scene, "mirror")]).await;
     scene.collection("things").insert_many(numbered(0..52)).await.unwrap();
     scene.collection("things").insert_one(doc! { "_id": 99, "n": 1 }).await.unwrap();
     let letters = scene.wait_dead_letters(2).await;

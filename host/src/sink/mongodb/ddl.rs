@@ -12,7 +12,7 @@ use bson::{Bson, Document, doc};
 use mongodb::error::ErrorKind;
 
 use self::shape::Options;
-use super::{MongodbSink, statements};
+use super::MongodbSink;
 use crate::{
     batch::Delivery,
     change::{Change, Operation},
@@ -104,8 +104,8 @@ impl MongodbSink {
                 Err(cause) => return Ok(Ddl::Refused(format!("its description cannot be read: {cause}"))),
             },
         };
-        let (database, collection) = statements::target(&self.config, delivery);
-        let (database, collection) = (&*database.to_owned(), &*collection.to_owned());
+        let (database, collection) = self.targets.of(delivery);
+        let (database, collection) = (&*database.into_owned(), &*collection.into_owned());
         let done = match operation {
             Operation::Create => self.ddl_create(database, collection, &description).await?,
             Operation::CreateIndexes => self.ddl_create_indexes(database, collection, &description).await?,

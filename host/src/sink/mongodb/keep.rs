@@ -11,12 +11,10 @@ use mongodb::{
     options::{ReadConcern, TransactionOptions},
 };
 
-use super::{Failure, MongodbSink, Statements};
+use super::{MongodbSink, run::Failure, statements::Statements};
 use crate::{
-    checkpoint::{
-        About, Claim, Found, Holder, fenced,
-        mongodb::{MongoRecord, majority},
-    },
+    batch::Delivery,
+    checkpoint::{About, Claim, Found, Holder, fenced, mongodb::MongoRecord},
     error::{Code, Fault},
     mongodb::PATIENCE,
     position::{Position, Positions},
@@ -39,66 +37,86 @@ impl MongodbSink {
         }
     }
 
-    /// Writes data and the position behind it, or neither.
+    /// Writes data and the position behind it, or neither; returns the deliveries whose document is not there.
     pub(super) async fn transact(
         &mut self,
         statements: &Statements,
+        part: &[(usize, Delivery<'_>)],
         partition: &str,
         to: Option<&Position>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<usize>, Failure> {
         let (Some(to), Some(mut session)) = (to, self.session.take()) else { return Err(no_positions().into()) };
-        let done = self.transact_in(&mut session, statements, partition, to).await;
-        if done.is_err() {
-            // Best effort: the next transaction of the session ends this one too.
-            let _ = tokio::time::timeout(Duration::from_secs(1), session.abort_transaction()).await;
-        }
+        let done = self.transact_in(&mut session, statements, part, Some((partition, to))).await;
         self.session = Some(session);
-        match done {
-            Ok(()) => {
-                if let Some(ledger) = self.ledger.as_mut() {
-                    ledger.moved(partition, to);
-                }
-                Ok(())
-            }
-            Err(failure) => {
-                if let (Failure::Fault(_), Some(ledger)) = (&failure, self.ledger.as_mut()) {
-                    ledger.unsure = true;
-                }
-                Err(failure)
-            }
+        match (&done, self.ledger.as_mut()) {
+            (Ok(_), Some(ledger)) => ledger.moved(partition, to),
+            (Err(Failure::Fault(_)), Some(ledger)) => ledger.unsure = true,
+            _ => {}
         }
+        done
+    }
+
+    /// Writes data in a transaction, for a sink that keeps no position.
+    pub(super) async fn transact_alone(
+        &mut self,
+        statements: &Statements,
+        part: &[(usize, Delivery<'_>)],
+    ) -> Result<Vec<usize>, Failure> {
+        let client = self.connector.client().await?;
+        let mut session = self.connector.answer(client.start_session().into_future()).await?;
+        self.transact_in(&mut session, statements, part, None).await
     }
 
     async fn transact_in(
         &self,
         session: &mut ClientSession,
         statements: &Statements,
-        partition: &str,
-        to: &Position,
-    ) -> Result<(), Failure> {
-        let Some(ledger) = &self.ledger else { return Err(no_positions().into()) };
-        let client = session.client();
+        part: &[(usize, Delivery<'_>)],
+        position: Option<(&str, &Position)>,
+    ) -> Result<Vec<usize>, Failure> {
         let mut options = TransactionOptions::default();
         options.read_concern = Some(ReadConcern::snapshot());
-        options.write_concern = Some(majority());
+        options.write_concern = Some(self.concern.option.clone());
         session.start_transaction().with_options(options).await.map_err(|error| self.connector.fault(&error))?;
+        let done = match position {
+            // First, so that it also comes first in a change stream of the target.
+            Some((partition, to)) => self.move_position(session, partition, to).await,
+            None => Ok(()),
+        };
+        let done = match done {
+            Ok(()) => self.run_in(session, statements, part).await,
+            Err(failure) => Err(failure),
+        };
+        let done = match done {
+            Ok(missing) => self.commit(session).await.map(|()| missing),
+            Err(failure) => Err(failure),
+        };
+        if done.is_err() {
+            // Best effort: the next transaction of the session ends this one too.
+            let _ = tokio::time::timeout(Duration::from_secs(1), session.abort_transaction()).await;
+        }
+        done
+    }
 
+    async fn move_position(&self, session: &mut ClientSession, partition: &str, to: &Position) -> Result<(), Failure> {
+        let Some(ledger) = &self.ledger else { return Err(no_positions().into()) };
         let (name, value) = MongoRecord::position(partition, to);
         let mut filter = self.record.filter(ledger.fence);
         let from = ledger.stored(partition).map_or(Bson::Null, |position| position.to_hex().into());
         filter.insert(name.clone(), from);
         let mut set = MongoRecord::lease(ledger.lease);
         set.insert(name, value);
-        let records = self.record.collection_in_transaction(&client);
+        let records = self.record.collection_in_transaction(&session.client());
         let update = records.update_one(filter, vec![doc! { "$set": set }]).session(&mut *session);
         if self.connector.answer(update.into_future()).await?.matched_count != 1 {
             let message =
                 format!("the position in {} is not the one that is known", self.record.place(&self.connector));
             return Err(Fault::transient(Code::PositionBehind, format!("{message}: it is read again")).into());
         }
-        for command in &statements.commands {
-            self.command(&client, command, Some(&mut *session)).await?;
-        }
+        Ok(())
+    }
+
+    async fn commit(&self, session: &mut ClientSession) -> Result<(), Failure> {
         match tokio::time::timeout(PATIENCE, session.commit_transaction().into_future()).await {
             Ok(committed) => committed.map_err(|error| Failure::Fault(self.connector.fault(&error))),
             Err(_) => {
@@ -210,12 +228,11 @@ impl Keeper for MongodbSink {
         self.make_sure().await?;
         let Some(passed) = self.ledger.as_ref().map(Ledger::passed) else { return Err(no_positions()) };
         for (partition, position) in passed.iter() {
-            match self.transact(&Statements::default(), partition, Some(position)).await {
-                Ok(()) => {}
+            match self.transact(&Statements::default(), &[], partition, Some(position)).await {
+                Ok(_) => {}
                 Err(Failure::Fault(fault)) => return Err(fault),
-                Err(Failure::Guilty(_, reason) | Failure::Unknown(reason)) => {
-                    return Err(Fault::fatal(Code::MongoError, reason));
-                }
+                // It has no data that could be refused.
+                Err(_) => return Err(no_positions()),
             }
         }
         Ok(())

@@ -118,8 +118,15 @@ mod tests {
         ];
         from.run_command(doc! { "createIndexes": "plain", "indexes": indexes }).await.unwrap();
         let uri = server.mongodb_uri().into();
-        let (database, mode, ddl) = (Some("to".to_owned()), WriteMode::Replace, DdlConfig::default());
-        let config = SinkConfig::Mongodb(MongodbSinkConfig { uri, database, collection: None, mode, ddl });
+        let (database, mode, ddl) = (Some("to".to_owned()), WriteMode::Mirror, DdlConfig::default());
+        let config = SinkConfig::Mongodb(MongodbSinkConfig {
+            uri,
+            database,
+            collection: None,
+            mode,
+            write_concern: Default::default(),
+            ddl,
+        });
         let mut sink = AnySink::new(&config, "p", "s");
         sink.open().await.unwrap();
         for kind in &kinds {

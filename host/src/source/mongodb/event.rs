@@ -195,6 +195,10 @@ pub(super) struct Event<'a> {
     to: Option<&'a [u8]>,
     cluster_time: Option<u64>,
     wall_time: Option<i64>,
+    /// The session of the transaction it is part of.
+    pub(super) session: Option<&'a [u8]>,
+    /// The number of that transaction in its session.
+    pub(super) transaction: Option<i64>,
 }
 
 impl<'a> Event<'a> {
@@ -224,6 +228,10 @@ impl<'a> Event<'a> {
                 b"operationDescription" => event.description = document(element),
                 b"to" => event.to = document(element),
                 b"clusterTime" if element.kind == kind::TIMESTAMP => event.cluster_time = element.as_u64(),
+                b"lsid" => event.session = document(element),
+                b"txnNumber" if element.kind == kind::INT64 => {
+                    event.transaction = element.as_u64().map(u64::cast_signed);
+                }
                 b"wallTime" if element.kind == kind::DATE => event.wall_time = element.as_u64().map(u64::cast_signed),
                 _ => {}
             }

@@ -8,14 +8,14 @@ use super::{
     Copy, MongodbSource,
     copy::{self, Planned},
     event::{epoch_of, position},
-    faults::Phase,
     lost::Point,
 };
 use crate::{
-    config::{FullDocument, MongodbSinkConfig, PipelineConfig, SinkConfig, Snapshot, SourceDdl},
+    config::{FullDocument, PipelineConfig, Secret, SinkConfig, Snapshot, SourceDdl},
     error::{Code, Fault},
     mongodb::MongoConnector,
     position::{Positions, WHOLE},
+    sink::mongodb::target::Targets,
 };
 
 /// What is begun with.
@@ -30,26 +30,26 @@ pub(super) enum Begin {
 
 /// Where copied documents go, to see which collections are missing there.
 pub struct Target {
-    config: MongodbSinkConfig,
+    uri: Secret,
+    names: Targets,
 }
 
 impl Target {
     /// The MongoDB sink of a pipeline that has one.
     pub fn of(pipeline: &PipelineConfig) -> Option<Self> {
         pipeline.sinks.values().find_map(|sink| match sink {
-            SinkConfig::Mongodb(config) => Some(Self { config: config.clone() }),
+            SinkConfig::Mongodb(config) => Some(Self { uri: config.uri.clone(), names: Targets::new(config) }),
             _ => None,
         })
     }
 
-    /// Of these namespaces of the source, those whose collection is in the target.
-    async fn has(&self, databases: &HashSet<String>) -> Result<HashSet<(String, String)>, Fault> {
-        let mut connector = MongoConnector::new(self.config.uri.clone());
+    /// The collections that are there, by database and name.
+    async fn collections(&self) -> Result<HashSet<(String, String)>, Fault> {
+        let mut connector = MongoConnector::new(self.uri.clone());
         let client: Client = connector.client().await?;
         let mut found = HashSet::new();
-        for database in databases {
-            let name = self.config.database.as_deref().unwrap_or(database);
-            let handle = client.database(name);
+        for database in connector.answer(client.list_database_names().into_future()).await? {
+            let handle = client.database(&database);
             for collection in connector.answer(handle.list_collection_names().into_future()).await? {
                 found.insert((database.clone(), collection));
             }
@@ -111,23 +111,12 @@ impl MongodbSource {
         };
         drop(cursor);
         let there = match (self.config.snapshot, &self.target) {
-            (Snapshot::Missing, Some(target)) => {
-                let databases = match self.selection.one_database() {
-                    Some(database) => HashSet::from([database.to_owned()]),
-                    None => {
-                        let names = opener.client.list_database_names().await;
-                        let names = names.map_err(|error| super::fault(&error, Phase::Copying, &opener.place))?;
-                        names.into_iter().filter(|name| self.selection.matches_database(name)).collect()
-                    }
-                };
-                target.has(&databases).await?
-            }
-            _ => HashSet::new(),
+            (Snapshot::Missing, Some(target)) => Some((&target.names, target.collections().await?)),
+            _ => None,
         };
-        let chosen = self.target.as_ref().and_then(|target| target.config.collection.as_deref());
         let wanted = |database: &str, collection: &str| {
-            let target = chosen.unwrap_or(collection);
-            self.selection.matches(database, collection) && !there.contains(&(database.to_owned(), target.to_owned()))
+            self.selection.matches(database, collection)
+                && there.as_ref().is_none_or(|(targets, there)| !there.contains(&targets.names(database, collection)))
         };
         let schemas = self.config.ddl == SourceDdl::Deliver;
         let database = self.selection.one_database();

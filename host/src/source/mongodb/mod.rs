@@ -20,8 +20,9 @@ mod hand_over;
 mod history;
 mod images;
 mod lookup;
+mod loops;
 mod lost;
-mod order;
+pub(crate) mod order;
 mod select;
 mod selected;
 mod split;
@@ -46,8 +47,8 @@ use self::{
     faults::{Phase, Place, fault, password_of},
     hand_over::{Begin, next_epoch},
     images::Images,
+    loops::{Loops, is_own},
     lost::{AfterLoss, Losses, Point},
-    select::is_internal,
     stream::{AHEAD, At, Current, Cursor, Opener, Splits, Stream, read_ahead},
 };
 pub use self::{
@@ -94,6 +95,7 @@ pub struct MongodbSource {
     losses: Losses,
     /// Whether the server is asked for all events of collections; false once it turned out not to know them.
     expanded: Arc<AtomicBool>,
+    loops: Loops,
 }
 
 impl MongodbSource {
@@ -102,6 +104,7 @@ impl MongodbSource {
         let selection = Selection::new(&config);
         let splits = Splits::new(Images::new(&config).any());
         let expanded = Arc::new(AtomicBool::new(config.ddl == SourceDdl::Deliver));
+        let loops = Loops::new(config.skip_mirrored);
         Self {
             config,
             target,
@@ -118,6 +121,7 @@ impl MongodbSource {
             splits,
             losses: Losses::default(),
             expanded,
+            loops,
         }
     }
 
@@ -169,18 +173,20 @@ impl MongodbSource {
         let mut batch = Batch::default();
         let (mut ids, mut places, mut size, mut last_token) = (String::new(), Places::new(self.epoch), 0, None);
         let mut ddl = Vec::new();
+        let mut loops = self.loops.clone();
         for event in reply.events(offset) {
             let (bytes, next) = event.map_err(malformed)?;
             let event = Event::read(bytes).map_err(malformed)?;
             let token = event.token.and_then(event::token_text).ok_or_else(|| no_token(place))?;
+            let before = || last_token.map(|token| position(self.epoch, token)).or_else(|| stream.last.0.clone());
+            let mirrored = loops.is_mirrored(&event, before);
             let delivered = || event.ddl_operation().filter(|_| self.config.ddl == SourceDdl::Deliver);
             let operation = event.document_operation().or_else(delivered);
             // What happened to a collection stands alone: all before it is for another state of the target than all behind it.
             let alone = operation.is_some_and(Operation::is_ddl);
             match operation {
+                Some(_) if mirrored || is_own(event.database, event.collection) => {}
                 Some(_) if event.is_without_place() => return Err(projected(place)),
-                // tidegate's own: each write there would cause the next. Servers keep their own back.
-                Some(_) if is_internal(event.database, event.collection) => {}
                 Some(operation) => {
                     if batch.changes.len() >= self.limits.max_events || (alone && !batch.changes.is_empty()) {
                         break;
@@ -211,7 +217,10 @@ impl MongodbSource {
         }
         let at_end = reply.is_read(offset);
         let token = if at_end { reply.token.as_deref().or(last_token) } else { last_token };
-        batch.position = token.map(|token| position(self.epoch, token));
+        if at_end && reply.token.is_some() && token != last_token {
+            loops.end();
+        }
+        batch.position = loops.hold(token.map(|token| position(self.epoch, token)));
         let second = token.and_then(token_time).map(seconds);
         let ids = ByteString::from(ids);
         for (change, position) in batch.changes.iter_mut().zip(places.finish()) {
@@ -233,6 +242,7 @@ impl MongodbSource {
             }
         }
         // From here on nothing waits: a cancelled call before this point cuts the same batch again.
+        self.loops = loops;
         for (kind, namespace, delivered) in ddl {
             let namespace = namespace.trim_end_matches('.');
             if delivered {

@@ -28,7 +28,7 @@ mod rank {
 const DEEPEST: usize = 100;
 
 /// The bytes of a value; none for one that has none here.
-pub(super) fn key(element: &Element<'_>) -> Option<Vec<u8>> {
+pub(crate) fn key(element: &Element<'_>) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(24);
     write(element, &mut out, 0).then_some(out)
 }

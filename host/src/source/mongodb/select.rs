@@ -12,6 +12,7 @@ use super::{
 use crate::{
     config::{MongodbSourceConfig, WatchedOperation},
     error::{Code, Fault},
+    sink::mongodb::POSITIONS,
 };
 
 /// Databases of the server itself; change streams do not show them either.
@@ -35,6 +36,8 @@ pub struct Selection {
     /// None: all.
     collections: Vec<Pattern>,
     exclude: Vec<Pattern>,
+    /// Whether the positions of mirrors are to be seen too, by which their changes are known.
+    mirrors: bool,
     /// Operations that are not wanted.
     unwanted: Vec<WatchedOperation>,
 }
@@ -97,6 +100,7 @@ impl Selection {
             exclude: patterns(&config.exclude),
             one,
             databases,
+            mirrors: config.skip_mirrored,
             unwanted,
         }
     }
@@ -131,6 +135,14 @@ impl Selection {
             (None, _) => None,
         };
         match (self.collections.as_slice(), self.exclude.as_slice(), database) {
+            // Positions are seen from the database alone.
+            ([one], [], None)
+                if self.mirrors
+                    && let Some((database, _)) = one.literal() =>
+            {
+                Scope::Database(database)
+            }
+            (.., Some(database)) if self.mirrors => Scope::Database(database),
             ([one], [], _) if let Some((database, collection)) = one.literal() => {
                 Scope::Collection(database, collection)
             }
@@ -183,7 +195,11 @@ impl Selection {
             dropped.insert("ns.db", databases.clone());
         }
         // What tells that the stream or its collections end passes in every case.
-        Some(doc! { "$or": [within("ns"), renamed, dropped, { "operationType": "invalidate" }] })
+        let mut passes = vec![within("ns"), renamed, dropped, doc! { "operationType": "invalidate" }];
+        if self.mirrors {
+            passes.push(doc! { "ns.coll": POSITIONS });
+        }
+        Some(doc! { "$or": passes })
     }
 
     /// The stages of the server's filter.
@@ -192,7 +208,11 @@ impl Selection {
         if !self.unwanted.is_empty() {
             // By what is not wanted: all that is no change of a document passes, whatever later servers call it.
             let unwanted: Vec<_> = self.unwanted.iter().map(|operation| operation.name()).collect();
-            stages.push(doc! { "$match": { "operationType": { "$nin": unwanted } } });
+            let mut passes = vec![doc! { "operationType": { "$nin": unwanted } }];
+            if self.mirrors {
+                passes.push(doc! { "ns.coll": POSITIONS });
+            }
+            stages.push(doc! { "$match": { "$or": passes } });
         }
         stages
     }

@@ -40,6 +40,7 @@ fn config(uri: String, collections: &[&str]) -> MongodbSourceConfig {
         history_warning: Span(Duration::from_secs(1)),
         snapshot: Snapshot::Never,
         ddl: SourceDdl::Ignore,
+        skip_mirrored: false,
     }
 }
 

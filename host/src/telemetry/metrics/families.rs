@@ -113,6 +113,7 @@ families! {
     events_out: OfSink => Counter, EVENTS_OUT;
     events_skipped: OfSink => Counter, EVENTS_SKIPPED;
     events_ignored: OfSink => Counter, EVENTS_IGNORED;
+    events_missing: OfSink => Counter, EVENTS_MISSING;
     bytes_out: OfSink => Counter, BYTES_OUT;
     sink_writes: OfSink => Counter, SINK_WRITES;
     sink_retries: OfSink => Counter, SINK_RETRIES;

@@ -102,6 +102,7 @@ impl Metrics {
             events_out: families.events_out.get_or_create_owned(&labels),
             events_skipped: families.events_skipped.get_or_create_owned(&labels),
             events_ignored: families.events_ignored.get_or_create_owned(&labels),
+            events_missing: families.events_missing.get_or_create_owned(&labels),
             bytes_out: families.bytes_out.get_or_create_owned(&labels),
             writes: families.sink_writes.get_or_create_owned(&labels),
             retries: families.sink_retries.get_or_create_owned(&labels),
@@ -277,8 +278,10 @@ pub struct SinkMetrics {
     pub events_out: Counter,
     /// Deliveries the sink had already.
     pub events_skipped: Counter,
-    /// Changes of collections that the sink is told to ignore.
+    /// Deliveries that the sink is told to do nothing with.
     pub events_ignored: Counter,
+    /// Updates of documents that the target does not have.
+    pub events_missing: Counter,
     /// Bytes of the changes the sink has confirmed.
     pub bytes_out: Counter,
     /// Writes, repeated ones too.

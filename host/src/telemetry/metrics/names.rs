@@ -83,7 +83,8 @@ names! {
     DEAD_LETTERS = Counter "tidegate_dead_letters_total" ["pipeline", "kind"] "changes", "Changes put in the dead letter, by cause";
     EVENTS_OUT = Counter "tidegate_events_out_total" ["pipeline", "sink"] "deliveries", "Deliveries the sink has confirmed";
     EVENTS_SKIPPED = Counter "tidegate_events_skipped_total" ["pipeline", "sink"] "deliveries", "Deliveries a sink that keeps its position had already, after a restart";
-    EVENTS_IGNORED = Counter "tidegate_events_ignored_total" ["pipeline", "sink"] "deliveries", "Changes of collections and databases that the sink is told to ignore";
+    EVENTS_IGNORED = Counter "tidegate_events_ignored_total" ["pipeline", "sink"] "deliveries", "Deliveries that the sink is told to do nothing with: changes of collections and databases, and what its mode leaves out";
+    EVENTS_MISSING = Counter "tidegate_events_missing_total" ["pipeline", "sink"] "updates", "Updates without their document whose document the target does not have, so that nothing was written";
     BYTES_OUT = Counter "tidegate_bytes_out_total" ["pipeline", "sink"] "bytes", "Bytes of the changes the sink has confirmed";
     SINK_WRITES = Counter "tidegate_sink_writes_total" ["pipeline", "sink"] "writes", "Batches written to the sink, first attempts and repeated ones";
     SINK_RETRIES = Counter "tidegate_sink_retries_total" ["pipeline", "sink"] "attempts", "Times a sink was opened or written to again after a fault";

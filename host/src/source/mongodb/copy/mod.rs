@@ -132,7 +132,7 @@ pub(super) fn is_unfinished(positions: &Positions) -> bool {
 fn unfinished(positions: &Positions) -> impl Iterator<Item = (&str, &Position, Span)> {
     let epoch = positions.whole().and_then(epoch_of);
     positions.iter().filter_map(move |(partition, position)| match place::read(position)? {
-        (of, At::Underway(span)) if Some(of) == epoch => Some((partition, position, span)),
+        (of, At::Underway(span)) if Some(of) == epoch => Some((partition, position, *span)),
         _ => None,
     })
 }

@@ -63,7 +63,7 @@ impl By {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Place {
     /// There is more to read.
-    Underway(Span),
+    Underway(Box<Span>),
     /// All of it was read.
     Done,
 }
@@ -164,7 +164,7 @@ pub(super) fn read(position: &Position) -> Option<(u32, Place)> {
     match *state {
         BEGIN | ORDERED | COUNTED => {
             let (min, max) = (document.remove("_id"), document.remove("max"));
-            Some((epoch, Place::Underway(Span { min, max, by })))
+            Some((epoch, Place::Underway(Box::new(Span { min, max, by }))))
         }
         _ => None,
     }
@@ -192,14 +192,14 @@ mod tests {
         assert!(places.is_sorted_by(|a, b| a < b), "{places:?}");
         let later = begin(1, &from(1)).expect("a place");
         assert!(done(0) < later, "a later copy comes behind");
-        assert_eq!(read(&first), Some((0, Place::Underway(from(1)))));
-        assert_eq!(read(&places[2]), Some((0, Place::Underway(from(300)))));
-        assert_eq!(read(&count(1, 5)), Some((0, Place::Underway(span(None, Some(9), By::Order)))));
-        assert_eq!(read(&later), Some((1, Place::Underway(from(1)))));
+        assert_eq!(read(&first), Some((0, Place::Underway(Box::new(from(1))))));
+        assert_eq!(read(&places[2]), Some((0, Place::Underway(Box::new(from(300))))));
+        assert_eq!(read(&count(1, 5)), Some((0, Place::Underway(Box::new(span(None, Some(9), By::Order))))));
+        assert_eq!(read(&later), Some((1, Place::Underway(Box::new(from(1))))));
         assert_eq!(read(&done(7)), Some((7, Place::Done)));
         for by in [By::Count, By::Natural] {
             let span = span(None, None, by);
-            assert_eq!(read(&begin(3, &span).expect("a place")), Some((3, Place::Underway(span))));
+            assert_eq!(read(&begin(3, &span).expect("a place")), Some((3, Place::Underway(Box::new(span)))));
         }
         assert_eq!(read(&Position::new(vec![0, 0, 0, 0, 1, 65])), None);
         for cut in 0..first.as_bytes().len() {

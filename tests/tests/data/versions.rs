@@ -1,0 +1,136 @@
+//! Mirrors between servers of different versions, both ways at once, compared to the byte.
+
+use std::collections::BTreeMap;
+
+use futures::TryStreamExt as _;
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{Bson, DateTime, Document, RawDocumentBuf, doc};
+use mongodb::{Client, Database};
+use tidegate_tests::servers::{Mongo, MongoOptions, Version};
+use tidegate_tests::{Cli, Host, TestNames, eventually};
+
+use crate::scene::{PATIENCE, config};
+use crate::types::every_type;
+
+/// Inserts, updates, replaces and deletes of all kinds; the last of all is a document in `end`.
+async fn write(database: &Database) {
+    let things = database.collection::<Document>("things");
+    let ids = (0..200).map(Bson::from);
+    let ids = ids.chain([
+        "text".into(),
+        Bson::Null,
+        true.into(),
+        2.5.into(),
+        (1_i64 << 60).into(),
+        doc! { "a": 1, "b": "c" }.into(),
+        DateTime::from_millis(0).into(),
+    ]);
+    things.insert_many(ids.map(|id| doc! { "_id": id, "n": 0, "list": [1, 2, 3], "in": { "a": 1 } })).await.unwrap();
+    things.insert_one(every_type(ObjectId::new())).await.unwrap();
+    for n in 0..40 {
+        let filter = doc! { "_id": n };
+        match n % 8 {
+            0 => drop(things.update_one(filter, doc! { "$set": { "in.b": n, "n": 1_i64 } }).await.unwrap()),
+            1 => drop(things.update_one(filter, doc! { "$unset": { "in.a": "" }, "$inc": { "n": 1 } }).await.unwrap()),
+            2 => drop(things.update_one(filter, doc! { "$push": { "list": { "x": n } } }).await.unwrap()),
+            3 => drop(things.update_one(filter, doc! { "$pop": { "list": 1 } }).await.unwrap()),
+            4 => drop(
+                things.update_one(filter, vec![doc! { "$set": { "sum": { "$add": ["$n", 1.5] } } }]).await.unwrap(),
+            ),
+            5 => drop(things.replace_one(filter, doc! { "b": 1, "a": [{}], "_id": n }).await.unwrap()),
+            6 => drop(things.delete_one(filter).await.unwrap()),
+            _ => {
+                things.delete_one(filter.clone()).await.unwrap();
+                things.insert_one(doc! { "again": true, "_id": n }).await.unwrap();
+            }
+        }
+    }
+    things.update_many(doc! { "_id": { "$gte": 100 } }, doc! { "$rename": { "in": "out" } }).await.unwrap();
+    things.delete_many(doc! { "_id": { "$gt": 180 } }).await.unwrap();
+    database.collection::<Document>("end").insert_one(doc! { "_id": 1 }).await.unwrap();
+}
+
+/// All documents of a database, by collection and `_id`.
+async fn content(database: &Database) -> BTreeMap<String, Vec<RawDocumentBuf>> {
+    let mut content = BTreeMap::new();
+    for name in database.list_collection_names().await.unwrap() {
+        let found = database.collection::<RawDocumentBuf>(&name).find(doc! {}).sort(doc! { "_id": 1 }).await.unwrap();
+        content.insert(name, found.try_collect().await.unwrap());
+    }
+    content
+}
+
+async fn mirrored(from: &Client, to: &Client, name: &str) {
+    let (from, to) = (from.database(name), to.database(name));
+    eventually(PATIENCE, "the last document is mirrored", async || {
+        to.collection::<Document>("end").find_one(doc! {}).await.unwrap().is_some()
+    })
+    .await;
+    let (source, target) = (content(&from).await, content(&to).await);
+    assert!(source["things"].len() > 150);
+    assert_eq!(source, target, "{name}");
+}
+
+async fn both_ways(one: Version, two: Version) {
+    let (one, two) = tokio::join!(Mongo::start(MongoOptions::of(one)), Mongo::start(MongoOptions::of(two)));
+    let names = TestNames::new();
+    let (there, back) = (format!("{}-t", names.database()), format!("{}-b", names.database()));
+    let pipeline = |name: &str, from: &Mongo, to: &Mongo, database: &str| {
+        format!(
+            r#"  {name}: {{ source: {{ mongodb: {{ uri: "{}", database: "{database}" }} }}, sinks: {{ out: {{ mongodb: {{ uri: "{}" }} }} }} }}"#,
+            from.uri(),
+            to.uri()
+        )
+    };
+    let pipelines = [pipeline("there", &one, &two, &there), pipeline("back", &two, &one, &back)];
+    let mut host = Host::start(&config("log: { level: info, format: json }", &pipelines));
+    host.wait_ready().await;
+    let (first, second) = (one.client().await, two.client().await);
+    let written = (first.database(&there), second.database(&back));
+    tokio::join!(write(&written.0), write(&written.1));
+    mirrored(&first, &second, &there).await;
+    mirrored(&second, &first, &back).await;
+    for (from, to, name) in [(&one, &two, &there), (&two, &one, &back)] {
+        let verified = Cli::run(&["verify", from.uri(), to.uri(), "--database", name], b"").await;
+        assert_eq!(verified.status.code(), Some(0), "{verified:?}");
+    }
+    // As a whole too, whatever else is kept beside the mirrors.
+    first.database("tidegate").collection::<Document>("checkpoints").insert_one(doc! { "_id": 1 }).await.unwrap();
+    let verified = Cli::run(&["verify", two.uri(), one.uri(), "--schema"], b"").await;
+    assert_eq!(verified.status.code(), Some(0), "{verified:?}");
+    // The second opinion is one: it sees what is taken away.
+    second.database(&there).collection::<Document>("things").delete_one(doc! { "_id": 100 }).await.unwrap();
+    let verified = Cli::run(&["verify", one.uri(), two.uri(), "--database", &there, "--wait", "0s"], b"").await;
+    assert_eq!(verified.status.code(), Some(1), "{verified:?}");
+    assert_eq!(host.stop().await, Some(0));
+}
+
+#[tokio::test]
+async fn c3_mongodb_4_4_and_5_0_mirror_each_other() {
+    both_ways(Version::V4_4, Version::V5_0).await;
+}
+
+#[tokio::test]
+async fn c3_mongodb_4_4_and_6_0_mirror_each_other() {
+    both_ways(Version::V4_4, Version::V6_0).await;
+}
+
+#[tokio::test]
+async fn c3_mongodb_4_4_and_6_0_that_splits_mirror_each_other() {
+    both_ways(Version::V4_4, Version::V6_0Split).await;
+}
+
+#[tokio::test]
+async fn c3_mongodb_5_0_and_6_0_mirror_each_other() {
+    both_ways(Version::V5_0, Version::V6_0).await;
+}
+
+#[tokio::test]
+async fn c3_mongodb_5_0_and_6_0_that_splits_mirror_each_other() {
+    both_ways(Version::V5_0, Version::V6_0Split).await;
+}
+
+#[tokio::test]
+async fn c3_mongodb_6_0_and_6_0_that_splits_mirror_each_other() {
+    both_ways(Version::V6_0, Version::V6_0Split).await;
+}
