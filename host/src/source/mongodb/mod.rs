@@ -186,10 +186,9 @@ impl MongodbSource {
             // What happened to a collection stands alone: all before it is for another state of the target than all behind it.
             let alone = operation.is_some_and(Operation::is_ddl);
             match operation {
-                Some(_) if mirrored => {}
+                // tidegate's own among them: each write there would cause the next.
+                Some(_) if mirrored || is_internal(event.database, event.collection) => {}
                 Some(_) if event.is_without_place() => return Err(projected(place)),
-                // tidegate's own: each write there would cause the next. Servers keep their own back.
-                Some(_) if is_internal(event.database, event.collection) => {}
                 Some(operation) => {
                     if batch.changes.len() >= self.limits.max_events || (alone && !batch.changes.is_empty()) {
                         break;

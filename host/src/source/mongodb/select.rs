@@ -36,10 +36,10 @@ pub struct Selection {
     /// None: all.
     collections: Vec<Pattern>,
     exclude: Vec<Pattern>,
+    /// Whether the positions of mirrors are to be seen too, by which their changes are known.
+    mirrors: bool,
     /// Operations that are not wanted.
     unwanted: Vec<WatchedOperation>,
-    /// Whether what mirrors write is told by the positions that they write with it, which must be seen then.
-    positions: bool,
 }
 
 /// `database.collection`
@@ -100,8 +100,8 @@ impl Selection {
             exclude: patterns(&config.exclude),
             one,
             databases,
+            mirrors: config.skip_mirrored,
             unwanted,
-            positions: config.skip_mirrored,
         }
     }
 
@@ -135,10 +135,15 @@ impl Selection {
             (None, _) => None,
         };
         match (self.collections.as_slice(), self.exclude.as_slice(), database) {
-            ([one], [], _)
-                if !self.positions
-                    && let Some((database, collection)) = one.literal() =>
+            // Positions are seen from the database alone.
+            ([one], [], None)
+                if self.mirrors
+                    && let Some((database, _)) = one.literal() =>
             {
+                Scope::Database(database)
+            }
+            (.., Some(database)) if self.mirrors => Scope::Database(database),
+            ([one], [], _) if let Some((database, collection)) = one.literal() => {
                 Scope::Collection(database, collection)
             }
             (.., Some(database)) => Scope::Database(database),
@@ -190,11 +195,11 @@ impl Selection {
             dropped.insert("ns.db", databases.clone());
         }
         // What tells that the stream or its collections end passes in every case.
-        let mut passing = vec![within("ns"), renamed, dropped, doc! { "operationType": "invalidate" }];
-        if self.positions {
-            passing.push(doc! { "ns.coll": POSITIONS });
+        let mut passes = vec![within("ns"), renamed, dropped, doc! { "operationType": "invalidate" }];
+        if self.mirrors {
+            passes.push(doc! { "ns.coll": POSITIONS });
         }
-        Some(doc! { "$or": passing })
+        Some(doc! { "$or": passes })
     }
 
     /// The stages of the server's filter.
@@ -203,11 +208,11 @@ impl Selection {
         if !self.unwanted.is_empty() {
             // By what is not wanted: all that is no change of a document passes, whatever later servers call it.
             let unwanted: Vec<_> = self.unwanted.iter().map(|operation| operation.name()).collect();
-            let wanted = doc! { "operationType": { "$nin": unwanted } };
-            stages.push(match self.positions {
-                true => doc! { "$match": { "$or": [wanted, { "ns.coll": POSITIONS }] } },
-                false => doc! { "$match": wanted },
-            });
+            let mut passes = vec![doc! { "operationType": { "$nin": unwanted } }];
+            if self.mirrors {
+                passes.push(doc! { "ns.coll": POSITIONS });
+            }
+            stages.push(doc! { "$match": { "$or": passes } });
         }
         stages
     }
