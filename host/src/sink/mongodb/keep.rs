@@ -45,9 +45,16 @@ impl MongodbSink {
         partition: &str,
         to: Option<&Position>,
     ) -> Result<Vec<usize>, Failure> {
+        self.run_outside(statements).await?;
         let (Some(to), Some(mut session)) = (to, self.session.take()) else { return Err(no_positions().into()) };
         let done = self.transact_in(&mut session, statements, part, Some((partition, to))).await;
         self.session = Some(session);
+        if let Err(Failure::Fault(fault)) = &done
+            && fault.code == Code::MongoNoTransactions
+            && self.finds_capped(statements).await?
+        {
+            return Err(Failure::Capped);
+        }
         match (&done, self.ledger.as_mut()) {
             (Ok(_), Some(ledger)) => ledger.moved(partition, to),
             (Err(Failure::Fault(_)), Some(ledger)) => ledger.unsure = true,

@@ -9,6 +9,7 @@ mod ddl;
 mod describe;
 mod journal;
 mod keep;
+mod outside;
 mod rewrite;
 mod run;
 mod statements;
@@ -21,6 +22,7 @@ use mongodb::ClientSession;
 
 use self::{
     ddl::{Ddl, Told},
+    outside::Outside,
     run::{Concern, Failure},
     statements::{Order, Plan, Rules, Statements, Unfit},
     target::Targets,
@@ -64,6 +66,7 @@ pub struct MongodbSink {
     ddl_told: Told,
     /// Updates may come as descriptions alone; see [`MongodbSink::from_source`].
     described: bool,
+    outside: Outside,
 }
 
 /// What the target has in the place of a late change.
@@ -97,6 +100,7 @@ impl MongodbSink {
             late: false,
             ddl_told: Told::default(),
             described: false,
+            outside: Outside::default(),
         }
     }
 
@@ -232,6 +236,8 @@ impl MongodbSink {
                         }
                     }
                 }
+                // It is known now, and nothing was written.
+                Err(Failure::Capped) => continue,
                 Err(Failure::Unclear) if !plan.careful => plan.careful = true,
                 Err(Failure::Unclear) => return Err(confused()),
                 Err(Failure::Conflict(delivery, reason)) => match plan.order {

@@ -45,6 +45,8 @@ pub(super) enum Failure {
     Moved(usize, String),
     /// A path of an update may mean another field than was taken for granted.
     Unclear,
+    /// A capped collection was met, which no transaction may write to.
+    Capped,
 }
 
 impl From<Fault> for Failure {
@@ -119,12 +121,18 @@ impl MongodbSink {
     ) -> Result<Vec<usize>, Failure> {
         let client = session.client();
         let mut missing = Vec::new();
-        for command in &statements.commands {
+        for command in statements.commands.iter().filter(|command| !self.outside.has(command)) {
             missing.append(&mut self.command(&client, command, part, Some(&mut *session), true).await?);
         }
         missing.sort_unstable();
         missing.dedup();
         Ok(missing)
+    }
+
+    /// Sends a command as it is, in no transaction; an update of a document that is not there does nothing.
+    pub(super) async fn write_outside(&self, client: &Client, command: &Command) -> Result<(), Failure> {
+        let reply = self.send(client, command, None, true).await?;
+        self.look(&reply, command)
     }
 
     async fn command(
