@@ -86,6 +86,15 @@ pub(super) fn version_of(token: &str) -> Option<&str> {
     token.get(18..22).filter(|version| version.starts_with("2B"))
 }
 
+/// The time of the newest change that a stream behind this token will not bring. A token of an event has the event's own; that of a
+/// stream without events (a high water mark) has the time before which all was told, one step into the future of an idle server, which
+/// would refuse to read as late as that.
+pub(super) fn told_until(token: &str) -> Option<u64> {
+    // Behind the time, as numbers in the sortable form: `2B` and two digits for the version, then the kind, 0 (`29`) for a mark.
+    let is_mark = token.get(18..20) == Some("2B") && token.get(22..24) == Some("29");
+    token_time(token).map(|time| if is_mark { time.saturating_sub(1) } else { time })
+}
+
 /// The text of a resume token.
 pub(super) fn token_text(token: &[u8]) -> Option<&str> {
     Elements::of(token).ok()?.find(b"_data").ok()??.as_str()
@@ -383,7 +392,7 @@ impl Names {
 mod tests {
     use bson::{Timestamp, doc};
 
-    use super::{Event, ID_LENGTH, Names, Reply, epoch_of, position, token_of};
+    use super::{Event, ID_LENGTH, Names, Reply, epoch_of, position, token_of, token_time, told_until};
     use crate::change::Operation;
 
     #[test]
@@ -393,6 +402,17 @@ mod tests {
         assert!(later < position(1, "8265"), "another epoch comes later");
         assert_eq!((token_of(&later), epoch_of(&position(7, "82"))), (Some("8266AB"), Some(7)));
         assert_eq!(token_of(&crate::position::Position::new(vec![1, 2])), None);
+    }
+
+    #[test]
+    fn a_mark_says_less_than_an_event_of_its_time() {
+        // In the form that servers from 4.2 on give.
+        let mark = "826560A0B1000000052B0229296E04";
+        let event = "826560A0B1000000052B022C0100296E5A1004AB46645F696400290004";
+        let time = 0x6560_A0B1_0000_0005;
+        assert_eq!((token_time(mark), told_until(mark)), (Some(time), Some(time - 1)));
+        assert_eq!((token_time(event), told_until(event)), (Some(time), Some(time)));
+        assert_eq!(told_until("8265"), None);
     }
 
     #[test]

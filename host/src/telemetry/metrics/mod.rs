@@ -71,6 +71,7 @@ impl Metrics {
             batches: families.batches.get_or_create_owned(&labels),
             events_filtered: families.events_filtered.get_or_create_owned(&labels),
             source_retries: families.source_retries.get_or_create_owned(&labels),
+            positions_lost: families.source_positions_lost.get_or_create_owned(&labels),
             copy_documents: families.copy_documents.get_or_create_owned(&labels),
             copy_expected: families.copy_expected.get_or_create_owned(&labels),
             dead_letters: DeadLetterKind::ALL.map(|kind| {
@@ -202,6 +203,8 @@ pub struct PipelineMetrics {
     pub events_filtered: Counter,
     /// Times the source was opened again after a fault.
     pub source_retries: Counter,
+    /// Positions that the source no longer had.
+    pub positions_lost: Counter,
     /// Documents that the copy has read.
     pub copy_documents: Gauge,
     /// Documents that are to be copied, about.
@@ -245,12 +248,6 @@ impl PipelineMetrics {
     /// Dead letters of all kinds.
     pub fn dead_letters_total(&self) -> u64 {
         self.dead_letters.iter().map(Counter::get).sum()
-    }
-
-    /// Counts a position that the source no longer had.
-    pub fn position_lost(&self) {
-        let labels = OfPipeline { pipeline: self.pipeline.to_string() };
-        self.metrics.0.families.source_positions_lost.get_or_create(&labels).inc();
     }
 
     /// How much history the source has left; there is no figure before the first.

@@ -8,6 +8,7 @@ fn used() -> Metrics {
     let pipeline = metrics.pipeline("p");
     pipeline.events_in.inc_by(7);
     pipeline.ddl("drop");
+    pipeline.history(Duration::from_secs(60));
     pipeline.dead_letters(DeadLetterKind::Rejected).inc();
     pipeline.dead_letters(FailureKind::Output.into()).inc_by(2);
     metrics.circuit("p", "source").set(1);

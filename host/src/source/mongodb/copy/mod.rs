@@ -148,7 +148,7 @@ impl Copy {
         report: OnCopy,
     ) -> Result<Self, Fault> {
         let epoch = positions.whole().and_then(epoch_of).unwrap_or_default();
-        let after = positions.whole().and_then(super::event::token_of).and_then(super::event::token_time);
+        let after = positions.whole().and_then(super::event::token_of).and_then(super::event::told_until);
         let mut names = Names::default();
         let began = now();
         let (mut ranges, mut creates, mut indexes) = (Vec::new(), VecDeque::new(), VecDeque::new());
