@@ -236,7 +236,9 @@ impl Pipeline {
             copied: Arc::clone(&self.copied),
             on_ddl: Arc::new(move |kind, _| ddl.ddl(kind)),
             on_copy: Arc::new(move |progress| copying.source_copies(progress)),
-            on_lost: Arc::new(move || drop(lost.positions_lost.inc())),
+            on_lost: Arc::new(move || {
+                lost.positions_lost.inc();
+            }),
             on_history: Arc::new(move |left| {
                 history.history(left);
                 standing.source_history(left);
