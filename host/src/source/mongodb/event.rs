@@ -408,10 +408,10 @@ mod tests {
     fn a_mark_says_less_than_an_event_of_its_time() {
         // In the form that servers from 4.2 on give.
         let mark = "826560A0B1000000052B0229296E04";
-        let event = "826560A0B1000000052B022C0100296E5A1004AB46645F696400290004";
+        let change = "826560A0B1000000052B022C0100296E5A1004AB46645F696400290004";
         let time = 0x6560_A0B1_0000_0005;
         assert_eq!((token_time(mark), told_until(mark)), (Some(time), Some(time - 1)));
-        assert_eq!((token_time(event), told_until(event)), (Some(time), Some(time)));
+        assert_eq!((token_time(change), told_until(change)), (Some(time), Some(time)));
         assert_eq!(told_until("8265"), None);
     }
 
