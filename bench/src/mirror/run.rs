@@ -40,7 +40,7 @@ pub(super) async fn copy(plan: &Plan, contender: Contender, documents: u64) -> R
             }
             // A record of an earlier run would say that all was copied.
             plan.client.database(&plan.target).drop().await?;
-            tidegate(plan, contender, "only", &state, &["--exit-when-idle", "1s"])?
+            tidegate(plan, contender, "only", &state, &["--exit-when-idle", "5s"])?
         }
     };
     timed(plan, contender, command, documents).await
@@ -52,7 +52,7 @@ pub(super) async fn prepare(plan: &mut Plan) -> Result<()> {
     for contender in [Contender::File, Contender::Sink] {
         plan.client.database(&plan.target).drop().await?;
         let state = prepared(plan, contender);
-        let mut command = tidegate(plan, contender, "never", &state, &["--exit-when-idle", "1s"])?;
+        let mut command = tidegate(plan, contender, "never", &state, &["--exit-when-idle", "5s"])?;
         let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
         ensure!(status.success(), "tidegate ended with {status} before it had anything to do");
     }
@@ -88,7 +88,7 @@ pub(super) async fn follow(plan: &Plan, contender: Contender, events: u64) -> Re
                 fs::remove_dir_all(&state)?;
             }
             copy_folder(&prepared(plan, contender), &state)?;
-            tidegate(plan, contender, "never", &state, &["--exit-when-idle", "1s"])?
+            tidegate(plan, contender, "never", &state, &["--exit-when-idle", "5s"])?
         }
     };
     timed(plan, contender, command, events).await
