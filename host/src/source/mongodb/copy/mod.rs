@@ -382,6 +382,7 @@ impl Copy {
         let Some(range) = self.ranges.get_mut(index) else { return Ok((Batch::default(), usize::MAX)) };
         let mut batch = Batch { partition: range.partition.clone(), ..Batch::default() };
         let (mut offset, mut size) = (offset, 0);
+        let hash = xxh3_64(range.namespace.as_str().as_bytes());
         for document in reply.events(offset) {
             let (bytes, next) = document.map_err(malformed)?;
             if batch.changes.len() >= limits.max_events || (size > 0 && size + bytes.len() > limits.max_bytes) {
@@ -396,7 +397,6 @@ impl Copy {
             if position <= range.at {
                 continue;
             }
-            let hash = xxh3_64(range.namespace.as_str().as_bytes());
             batch.changes.push(Change {
                 id: format!("copy-{:x}-{hash:016x}-{:016x}", self.epoch, xxh3_64(&key.document)).into(),
                 operation: Operation::Read,
