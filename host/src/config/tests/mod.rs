@@ -163,7 +163,16 @@ fn a_place_is_right_behind_other_letters_and_in_long_lines() {
 #[test]
 fn the_reference_names_every_key_and_its_examples_are_good() {
     let reference = include_str!("../../../../docs/configuration.md");
-    let fields = include_str!("../model.rs").lines().filter_map(|line| line.strip_prefix("    pub ")?.split_once(": "));
+    let model = [
+        include_str!("../model/mod.rs"),
+        include_str!("../model/mongodb.rs"),
+        include_str!("../model/pipeline.rs"),
+        include_str!("../model/plugins.rs"),
+        include_str!("../model/redis.rs"),
+        include_str!("../model/store.rs"),
+    ];
+    let lines = model.iter().flat_map(|file| file.lines());
+    let fields = lines.filter_map(|line| line.strip_prefix("    pub ")?.split_once(": "));
     let mut count = 0;
     for (field, _) in fields.filter(|(field, _)| !field.contains(['(', ' '])) {
         assert!(reference.contains(&format!("| `{field}` |")), "docs/configuration.md does not tell of `{field}`");

@@ -1,0 +1,157 @@
+//! What a configuration file may say, a file for each of its parts. Only `source` and `sinks` of a pipeline are required; each other
+//! key has a default, given here and nowhere else.
+
+mod mongodb;
+mod pipeline;
+mod plugins;
+mod redis;
+mod store;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Deserializer, de};
+
+pub use self::{mongodb::*, pipeline::*, plugins::*, redis::*, store::*};
+use super::units::Span;
+
+/// A whole configuration file.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where checkpoints, dead letters and compiled plugins are kept.
+    #[serde(default)]
+    pub state: StateConfig,
+    /// The admin HTTP server.
+    #[serde(default)]
+    pub admin: AdminConfig,
+    /// The log.
+    #[serde(default)]
+    pub log: LogConfig,
+    /// The plugin directory and the limits of plugins.
+    #[serde(default)]
+    pub plugins: PluginsConfig,
+    /// The pipelines by name.
+    pub pipelines: IndexMap<String, PipelineConfig>,
+    /// How long the host drains after SIGTERM or SIGINT before it gives up.
+    #[serde(default = "ten_seconds")]
+    pub shutdown_timeout: Span,
+}
+
+impl Config {
+    /// Where the dead letters of a pipeline go: what it says, or the file `STATE_DIR/PIPELINE.dead.jsonl`. `None` when there
+    /// is no pipeline of that name.
+    pub fn dead_letter(&self, pipeline: &str) -> Option<DeadLetterConfig> {
+        let config = self.pipelines.get(pipeline)?;
+        Some(config.dead_letter.clone().unwrap_or_else(|| {
+            DeadLetterConfig::File(FileSinkConfig { path: self.state.dir.join(format!("{pipeline}.dead.jsonl")) })
+        }))
+    }
+}
+
+fn ten_seconds() -> Span {
+    Span(Duration::from_secs(10))
+}
+
+/// `state`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StateConfig {
+    /// Made when it is missing.
+    pub dir: PathBuf,
+}
+
+impl Default for StateConfig {
+    fn default() -> Self {
+        Self { dir: PathBuf::from("./.tidegate") }
+    }
+}
+
+/// `admin`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminConfig {
+    /// Address and port; port 0 takes a free one, which the log names.
+    #[serde(deserialize_with = "socket_address")]
+    pub listen: SocketAddr,
+    /// What a request must know that changes something; none: only requests from this machine may.
+    pub token: Option<Secret>,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9610)), token: None }
+    }
+}
+
+fn socket_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        de::Error::custom(
+            "not an IP address and a port; write for instance `127.0.0.1:9610`, or `0.0.0.0:9610` for all addresses",
+        )
+    })
+}
+
+/// `log`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// Lines of this level and above are written.
+    pub level: LogLevel,
+    /// How a line looks; the default is `pretty` on a terminal and `json` elsewhere.
+    pub format: Option<LogFormat>,
+    /// Top-level fields of the document that log lines about a change show, such as `warehouse_id`.
+    pub fields: Vec<String>,
+}
+
+/// `log.level`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Everything.
+    Trace,
+    /// Every batch.
+    Debug,
+    /// What an operator wants to know.
+    #[default]
+    Info,
+    /// What may become a problem.
+    Warn,
+    /// What is one.
+    Error,
+}
+
+/// `log.format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+/// Text that may hold a password: its `Debug` form hides it.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself, for the client that needs it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}

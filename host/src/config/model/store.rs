@@ -1,0 +1,153 @@
+//! Where dead letters and positions are kept.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{super::units::Span, FileSinkConfig, Secret, ten_seconds};
+
+/// `dead_letter`: exactly one of its keys.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeadLetterConfig {
+    /// A file, JSON Lines.
+    File(FileSinkConfig),
+    /// A Redis stream.
+    Redis(RedisDeadLetterConfig),
+    /// A MongoDB collection.
+    Mongodb(MongodbDeadLetterConfig),
+}
+
+/// `dead_letter.redis`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedisDeadLetterConfig {
+    /// `redis://` or `rediss://`.
+    pub url: Secret,
+    /// The stream.
+    pub stream: String,
+    /// How long one round trip may take before the connection is given up.
+    #[serde(default = "ten_seconds")]
+    pub timeout: Span,
+}
+
+/// `dead_letter.mongodb`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MongodbDeadLetterConfig {
+    /// Connection string.
+    pub uri: Secret,
+    /// The database.
+    pub database: String,
+    /// The collection; several pipelines may share one.
+    pub collection: String,
+    /// How long one write may take, the wait for a majority of the servers included, before it is tried again.
+    #[serde(default = "ten_seconds")]
+    pub timeout: Span,
+}
+
+/// `checkpoint`: a bare word or a map with options.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckpointConfig {
+    /// A file in the state directory.
+    File(FileCheckpointConfig),
+    /// In each sink, together with the data: effectively once.
+    Sink(SinkCheckpointConfig),
+    /// A document in MongoDB.
+    Mongodb(MongodbCheckpointConfig),
+    /// A hash in Redis.
+    Redis(RedisCheckpointConfig),
+}
+
+/// `checkpoint.sink`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SinkCheckpointConfig {
+    /// How long a host that gives no sign keeps the pipeline.
+    pub lease: Span,
+    /// Name of the records in the sinks, for pipelines of the same name that write to the same server; the pipeline's name.
+    pub name: Option<String>,
+}
+
+impl Default for SinkCheckpointConfig {
+    fn default() -> Self {
+        Self { lease: five_seconds(), name: None }
+    }
+}
+
+/// `checkpoint.mongodb`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MongodbCheckpointConfig {
+    /// Connection string.
+    pub uri: Secret,
+    /// The database.
+    #[serde(default = "tidegate")]
+    pub database: String,
+    /// The collection.
+    #[serde(default = "checkpoints")]
+    pub collection: String,
+    /// As in `checkpoint.file`.
+    #[serde(default = "checkpoint_interval")]
+    pub interval: Span,
+    /// How long a host that gives no sign keeps the pipeline.
+    #[serde(default = "five_seconds")]
+    pub lease: Span,
+}
+
+/// `checkpoint.redis`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedisCheckpointConfig {
+    /// `redis://` or `rediss://`.
+    pub url: Secret,
+    /// The hash; `tidegate:checkpoint:PIPELINE`.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// As in `checkpoint.file`.
+    #[serde(default = "checkpoint_interval")]
+    pub interval: Span,
+    /// How long a host that gives no sign keeps the pipeline.
+    #[serde(default = "five_seconds")]
+    pub lease: Span,
+    /// How long one round trip may take before the connection is given up.
+    #[serde(default = "ten_seconds")]
+    pub timeout: Span,
+}
+
+fn tidegate() -> String {
+    "tidegate".to_owned()
+}
+
+fn checkpoints() -> String {
+    "checkpoints".to_owned()
+}
+
+fn checkpoint_interval() -> Span {
+    Span(Duration::from_millis(200))
+}
+
+fn five_seconds() -> Span {
+    Span(Duration::from_secs(5))
+}
+
+/// `checkpoint.file`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FileCheckpointConfig {
+    /// The position is written at most this often; what came after the last write is sent again after a crash.
+    pub interval: Span,
+}
+
+impl Default for FileCheckpointConfig {
+    fn default() -> Self {
+        Self { interval: checkpoint_interval() }
+    }
+}
+
+impl Default for CheckpointConfig {
+    fn default() -> Self {
+        Self::File(FileCheckpointConfig::default())
+    }
+}
