@@ -123,7 +123,7 @@ fn tidegate(
     let config = json!({
         "state": { "dir": state },
         "admin": { "listen": "127.0.0.1:0" },
-        "log": { "level": "warn", "format": "json" },
+        "log": { "level": "info", "format": "json" },
         "plugins": { "dir": plan.work.join("no-plugins") },
         "pipelines": { "mirror": {
             "source": { "mongodb": source },
@@ -165,7 +165,10 @@ async fn timed_run(plan: &Plan, command: Command, wanted: u64) -> Result<Figures
             break Instant::now();
         }
         if ended || moved.elapsed() > STALLED {
-            bail!("it {} at {now} of {wanted}", if ended { "ended" } else { "stalled" });
+            // The estimate is the server's own counter.
+            let counted = plan.target().count_documents(doc! {}).await?;
+            let how = if ended { "ended" } else { "stalled" };
+            bail!("it {how} at {now} of {wanted} by the server's estimate, at {counted} when they are counted");
         }
         tokio::time::sleep(POLL).await;
     };

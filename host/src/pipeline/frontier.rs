@@ -51,6 +51,8 @@ pub(super) struct Sent {
 pub(super) struct Progress {
     /// The source is open.
     pub(super) open: bool,
+    /// The source may have more: it tells when it has not, and has not told since the last change.
+    pub(super) behind: bool,
     /// When a change was last read.
     pub(super) last_change: Instant,
     /// Changes read.
@@ -61,15 +63,16 @@ pub(super) struct Progress {
 
 impl Default for Progress {
     fn default() -> Self {
-        Self { open: false, last_change: Instant::now(), read: 0, safe: 0 }
+        Self { open: false, behind: false, last_change: Instant::now(), read: 0, safe: 0 }
     }
 }
 
-/// Ends when no change was read for so long, and all that were read are safe.
+/// Ends when no change was read for so long, the source has no more for now, and all that were read are safe. Silence alone says nothing
+/// of a server that answers late.
 pub(super) async fn quiet(progress: &mut watch::Receiver<Progress>, quiet: Duration) {
     loop {
         let now = *progress.borrow_and_update();
-        if now.open && now.read == now.safe {
+        if now.open && !now.behind && now.read == now.safe {
             let left = quiet.saturating_sub(now.last_change.elapsed());
             if left.is_zero() {
                 return;

@@ -30,6 +30,8 @@ pub(super) struct Loaded {
 pub(super) struct Reader {
     pub(super) pipeline: Arc<str>,
     pub(super) source: AnySource,
+    /// See [`AnySource::tells_its_end`].
+    pub(super) tells_its_end: bool,
     pub(super) limits: BatchLimits,
     /// Where the source is opened, and from then on where it stands.
     pub(super) at: Positions,
@@ -89,6 +91,7 @@ impl Reader {
                     }
                     self.progress.send_modify(|progress| {
                         progress.open = true;
+                        progress.behind = self.tells_its_end;
                         progress.last_change = Instant::now();
                     });
                     match self.read(&mut backoff).await? {
@@ -200,6 +203,7 @@ impl Reader {
             metrics.lag.read(oldest);
             self.progress.send_modify(|progress| {
                 progress.read += changes;
+                progress.behind = self.tells_its_end;
                 progress.last_change = Instant::now();
             });
         }

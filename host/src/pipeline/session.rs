@@ -232,12 +232,16 @@ impl Pipeline {
         );
         let (ddl, copying) = (self.metrics.pipeline(&self.name), self.status.clone());
         let (lost, history, standing) = (ddl.clone(), ddl.clone(), self.status.clone());
+        let caught_up = progress.clone();
         let hooks = Hooks {
             copied: Arc::clone(&self.copied),
             on_ddl: Arc::new(move |kind, _| ddl.ddl(kind)),
             on_copy: Arc::new(move |progress| copying.source_copies(progress)),
             on_lost: Arc::new(move || {
                 lost.positions_lost.inc();
+            }),
+            on_caught_up: Arc::new(move || {
+                caught_up.send_if_modified(|progress| std::mem::take(&mut progress.behind));
             }),
             on_history: Arc::new(move |left| {
                 history.history(left);
@@ -248,6 +252,7 @@ impl Pipeline {
             reader::Reader {
                 pipeline: Arc::clone(&self.name),
                 source: AnySource::new(&self.config, self.limits, hooks),
+                tells_its_end: AnySource::tells_its_end(&self.config.source),
                 limits: self.limits,
                 at: from,
                 opening,

@@ -38,6 +38,8 @@ pub struct Hooks {
     pub on_copy: mongodb::OnCopy,
     /// Of a position that the system no longer had, so that the source went on elsewhere.
     pub on_lost: Arc<dyn Fn() + Send + Sync>,
+    /// Of a system that answered that it has no more for now; [`AnySource::tells_its_end`] says which sources do.
+    pub on_caught_up: Arc<dyn Fn() + Send + Sync>,
     /// How much further back than where the pipeline stands the system's history reaches.
     pub on_history: Arc<dyn Fn(Duration) + Send + Sync>,
 }
@@ -98,6 +100,11 @@ impl AnySource {
     /// Whether the source can be opened in the middle again.
     pub const fn has_positions(config: &SourceConfig) -> bool {
         !matches!(config, SourceConfig::Stdin(_))
+    }
+
+    /// Whether silence is not enough to know that there is no more for now: the system says so itself.
+    pub const fn tells_its_end(config: &SourceConfig) -> bool {
+        matches!(config, SourceConfig::Mongodb(_))
     }
 
     /// Kind and place without secrets, as it stands in checkpoints: `mongodb shop.[inventory,transactions]`.

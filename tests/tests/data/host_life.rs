@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use mongodb::bson::doc;
 use serde_json::Value;
+use tidegate_tests::servers::{Mongo, MongoOptions, shared};
 
 use crate::scene::{PATIENCE, Scene, assert_exactly, numbered, numbers};
 
@@ -53,6 +55,25 @@ async fn it_does_not_end_while_something_is_not_delivered() {
     redis.restart().await;
     assert_eq!(host.wait_exit(PATIENCE).await, Some(0));
     assert_exactly(&scene.entries("out").await, 10);
+}
+
+#[tokio::test]
+async fn it_does_not_end_while_the_server_is_late() {
+    let mongo = Mongo::start(MongoOptions { fail_points: true, ..MongoOptions::default() }).await;
+    let scene = Scene::on(mongo.uri(), &shared().await.redis_url).await;
+    let mut host = scene.ready_host(&[scene.plain()]).await;
+    assert_eq!(host.stop().await, Some(0));
+    // More than one reply of the server holds, and the second comes long after the quiet that was asked for.
+    scene.collection("things").insert_many(numbered(0..25_000)).await.unwrap();
+    let late = doc! {
+        "configureFailPoint": "failCommand", "mode": { "times": 1 },
+        "data": { "failCommands": ["getMore"], "blockConnection": true, "blockTimeMS": 3000 },
+    };
+    mongo.client().await.database("admin").run_command(late).await.unwrap();
+    let settings = "log: { level: info, format: json }";
+    let mut host = scene.host_with(settings, &[scene.plain()], &["--exit-when-idle", "300ms"]);
+    assert_eq!(host.wait_exit(PATIENCE).await, Some(0));
+    assert_exactly(&scene.entries("out").await, 25_000);
 }
 
 #[tokio::test]

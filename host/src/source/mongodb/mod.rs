@@ -449,7 +449,13 @@ impl Source for MongodbSource {
             let Some(stream) = &mut self.stream else { return Err(not_open()) };
             if stream.current.is_none() {
                 match stream.replies.recv().await {
-                    Some(Ok(reply)) => stream.current = Some(Current { reply: Arc::new(reply), offset: 0 }),
+                    Some(Ok(reply)) => {
+                        // The server reads to the end of its oplog before it answers without events.
+                        if reply.is_read(0) {
+                            (self.hooks.on_caught_up)();
+                        }
+                        stream.current = Some(Current { reply: Arc::new(reply), offset: 0 });
+                    }
                     // What follows is decided where the stream is opened again.
                     Some(Err(fault)) if self.goes_on_after(&fault) => {
                         return Err(Fault::transient(fault.code, fault.message));

@@ -58,6 +58,7 @@ fn source(config: MongodbSourceConfig, limits: BatchLimits) -> (MongodbSource, D
                 copied: Arc::default(),
                 on_ddl: Arc::new(move |kind, ns| seen.lock().unwrap().push(format!("{kind} {ns}"))),
                 on_copy: Arc::new(|_| {}),
+                on_caught_up: Arc::new(|| {}),
                 on_lost: Arc::new(move || lost.lock().unwrap().push("lost".to_owned())),
                 on_history: Arc::new(|_| {}),
             },
