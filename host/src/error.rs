@@ -203,6 +203,10 @@ codes! {
     NotRunning = "TG0703";
     /// A request to the admin server may not change anything.
     AdminDenied = "TG0704";
+    /// The log file cannot be written to.
+    LogFile = "TG0705";
+    /// An alert could not be sent.
+    AlertFailed = "TG0706";
     /// A folder is no plugin project.
     ProjectMissing = "TG0801";
     /// The `plugin.yaml` of a project is wrong.

@@ -396,6 +396,7 @@ impl Host {
         for (part, same) in [
             ("state", self.config.state == config.state),
             ("admin", self.config.admin == config.admin),
+            ("alerts", self.config.alerts == config.alerts),
             ("log", self.config.log == config.log),
             ("plugins", self.config.plugins == config.plugins),
             ("shutdown_timeout", self.config.shutdown_timeout == config.shutdown_timeout),

@@ -4,6 +4,7 @@
 //! sources, sinks and checkpoints, which use the nouns ([`change`], [`batch`], [`position`]).
 
 pub mod admin;
+pub mod alert;
 pub mod batch;
 pub mod change;
 pub mod checkpoint;

@@ -145,7 +145,8 @@ fn identity(path: &Path) -> std::io::Result<String> {
     Ok(id)
 }
 
-fn host_name() -> String {
+/// The name of this machine.
+pub fn host_name() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::env::var("HOSTNAME"));
     name.map_or_else(|_| "an unnamed machine".to_owned(), |name| name.trim().to_owned())
 }

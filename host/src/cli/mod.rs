@@ -1,5 +1,6 @@
 //! The command line: one file for each command.
 
+mod alert;
 mod ask;
 mod check;
 mod checkpoint;
@@ -63,6 +64,9 @@ enum Command {
     Dlq(dlq::DlqCommand),
     /// Compare two MongoDB deployments document by document, also while they are written to.
     Verify(verify::VerifyArguments),
+    /// Send a test message to the channels of `alerts`.
+    #[command(subcommand)]
+    Alert(AlertCommand),
     /// Explain an error code, for instance TG0203.
     Explain {
         /// The code; without one all codes are listed.
@@ -106,6 +110,18 @@ enum CheckpointCommand {
         /// Do not ask.
         #[arg(long)]
         yes: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum AlertCommand {
+    /// Send a message that says it is a test, and tell whether it arrived.
+    Test {
+        /// The configuration file (YAML).
+        config: PathBuf,
+        /// Only to this channel.
+        #[arg(long)]
+        channel: Option<String>,
     },
 }
 
@@ -163,6 +179,7 @@ pub fn main() -> ExitCode {
         Command::Plugin(command) => plugin::plugin(command),
         Command::Dlq(command) => dlq::dlq(command),
         Command::Verify(asked) => verify::command(asked),
+        Command::Alert(AlertCommand::Test { config, channel }) => alert::test(&config, channel.as_deref()),
         Command::Explain { code } => explain::command(code.as_deref()),
     })
 }

@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{complain, exit, live::Live};
 use crate::{
     admin::AdminServer,
+    alert::Alerts,
     config::{self, Config},
     error::{Code, Fault},
     host::{Control, Host},
@@ -35,7 +36,7 @@ pub(super) fn run(file: &Path, mode: Mode) -> u8 {
         complain(&fault);
         return exit::CONFIGURATION;
     }
-    let screen = match log::init(config.log.level, config.log.format) {
+    let screen = match log::init(config.log.level, config.log.format, config.log.file.as_ref()) {
         Ok(screen) => screen,
         Err(fault) => {
             complain(&fault);
@@ -94,13 +95,17 @@ async fn serve(config: &Config, file: &Path, host: Host, status: &Status, screen
     let control = host.control();
     let admin =
         AdminServer::start(config.admin.listen, config.admin.token.clone(), status.clone(), Some(control.clone()))?;
+    let alerts = Alerts::start(config, status)?;
     let live = screen.is_terminal().then(|| Live::start(screen, status));
     let stop = Stop::default();
     let signals = tokio::spawn(watch_signals(stop.clone(), config.shutdown_timeout.0));
     let reloads = tokio::spawn(watch_reloads(file.to_owned(), control));
     let ended = host.run(stop).await;
-    signals.abort();
     reloads.abort();
+    if let Some(alerts) = alerts {
+        alerts.finish().await;
+    }
+    signals.abort();
     if let Some(live) = live {
         live.finish().await;
     }

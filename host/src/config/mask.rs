@@ -6,8 +6,19 @@
 use std::ops::Range;
 
 /// Keys whose value is never shown.
-const SECRET_KEYS: &[&str] =
-    &["uri", "url", "password", "passwd", "secret", "token", "key", "apikey", "api_key", "credentials"];
+const SECRET_KEYS: &[&str] = &[
+    "uri",
+    "url",
+    "password",
+    "passwd",
+    "secret",
+    "token",
+    "key",
+    "apikey",
+    "api_key",
+    "authorization",
+    "credentials",
+];
 
 const MASK: &str = "***";
 

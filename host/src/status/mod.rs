@@ -486,4 +486,4 @@ impl Now {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

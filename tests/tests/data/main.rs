@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![recursion_limit = "256"] // `doc!` with every type
 
+mod alerts;
 mod bad_source;
 mod collections;
 mod control;

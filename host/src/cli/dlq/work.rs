@@ -26,7 +26,7 @@ pub(super) async fn replay(place: Place, choice: ChoiceArgs, wishes: Wishes) -> 
     let Some(pipeline_config) = config.pipelines.get(pipeline) else { return Err(exit::CONFIGURATION) };
     let quiet = pipeline_config.sinks.values().any(|sink| matches!(sink, SinkConfig::Stdout(_)));
     let say = |text: &str| if quiet { eprint!("{text}") } else { print(text) };
-    let log = log::init(LogLevel::Warn, config.log.format);
+    let log = log::init(LogLevel::Warn, config.log.format, None);
     log.map_err(|fault| failed(&fault))?;
 
     let _lock = place.lock().map_err(|fault| failed(&fault))?;

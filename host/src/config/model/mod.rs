@@ -1,6 +1,7 @@
 //! What a configuration file may say, a file for each of its parts. Only `source` and `sinks` of a pipeline are required; each other
 //! key has a default, given here and nowhere else.
 
+mod alerts;
 mod mongodb;
 mod pipeline;
 mod plugins;
@@ -12,7 +13,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, de};
 
-pub use self::{mongodb::*, pipeline::*, plugins::*, redis::*, store::*};
+pub use self::{alerts::*, mongodb::*, pipeline::*, plugins::*, redis::*, store::*};
 use super::units::Span;
 
 /// A whole configuration file.
@@ -28,6 +29,9 @@ pub struct Config {
     /// The log.
     #[serde(default)]
     pub log: LogConfig,
+    /// Who is told when something breaks or recovers.
+    #[serde(default)]
+    pub alerts: AlertsConfig,
     /// The plugin directory and the limits of plugins.
     #[serde(default)]
     pub plugins: PluginsConfig,
@@ -101,8 +105,41 @@ pub struct LogConfig {
     pub level: LogLevel,
     /// How a line looks; the default is `pretty` on a terminal and `json` elsewhere.
     pub format: Option<LogFormat>,
+    /// A file that gets the lines instead of standard error.
+    pub file: Option<LogFileConfig>,
     /// Top-level fields of the document that log lines about a change show, such as `warehouse_id`.
     pub fields: Vec<String>,
+}
+
+/// `log.file`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogFileConfig {
+    /// The file; the date, and for `hourly` the hour, of what is in it stand before its ending.
+    pub path: PathBuf,
+    /// When a new file is begun.
+    #[serde(default)]
+    pub rotate: LogRotation,
+    /// How many files are kept; the oldest are removed.
+    #[serde(default = "fourteen")]
+    pub keep: u16,
+}
+
+const fn fourteen() -> u16 {
+    14
+}
+
+/// `log.file.rotate`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogRotation {
+    /// At midnight, UTC.
+    #[default]
+    Daily,
+    /// At the full hour.
+    Hourly,
+    /// Never: something else sees to it.
+    Never,
 }
 
 /// `log.level`

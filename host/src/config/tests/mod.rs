@@ -165,6 +165,7 @@ fn the_reference_names_every_key_and_its_examples_are_good() {
     let reference = include_str!("../../../../docs/configuration.md");
     let model = [
         include_str!("../model/mod.rs"),
+        include_str!("../model/alerts.rs"),
         include_str!("../model/mongodb.rs"),
         include_str!("../model/pipeline.rs"),
         include_str!("../model/plugins.rs"),

@@ -1,5 +1,6 @@
 //! What the types of the model cannot say: ranges, names, and parts that contradict each other. All problems are reported at once.
 
+mod alerts;
 mod mongodb;
 mod pipeline;
 mod plugins;
@@ -130,6 +131,13 @@ impl Check<'_> {
         let (state, plugins) = (root.key("state"), root.key("plugins"));
         self.path(&state.key("dir"), &config.state.dir);
         self.path(&plugins.key("dir"), &config.plugins.dir);
+        if let Some(file) = &config.log.file {
+            let at = root.key("log").key("file");
+            self.path(&at.key("path"), &file.path);
+            if file.keep == 0 {
+                self.value(&at.key("keep"), "is 0, which keeps nothing", "take 1 or more");
+            }
+        }
         self.limits(&plugins.key("limits"), &config.plugins.limits);
         self.swap(&plugins.key("swap"), &config.plugins.swap);
         for (name, each) in &config.plugins.each {
@@ -150,6 +158,8 @@ impl Check<'_> {
             let help = format!("take at least {SHORTEST_TOKEN} characters at random, or leave it out");
             self.value(&root.key("admin").key("token"), "is too short to keep anybody out", help);
         }
+
+        self.alerts(&root.key("alerts"), &config.alerts);
 
         let at = root.key("pipelines");
         if config.pipelines.is_empty() {

@@ -6,6 +6,7 @@
 //! `error`. Fields of enclosing spans are part of each line.
 
 mod fields;
+mod file;
 mod json;
 mod layer;
 mod pretty;
@@ -16,10 +17,11 @@ use indicatif::{MultiProgress, ProgressDrawTarget};
 use tracing_subscriber::{EnvFilter, filter::ParseError, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
-    config::{LogFormat, LogLevel},
+    config::{LogFileConfig, LogFormat, LogLevel},
     error::{Code, Fault},
 };
 
+use file::LogFile;
 use layer::LineLayer;
 
 /// The environment variable whose directives (`info`, `tidegate=debug,mongodb=info`) win over `log.level`.
@@ -65,11 +67,11 @@ impl Screen {
 
 /// Sets the log of this process up. Lines of `level` and above are written for tidegate and its plugins, and of warnings
 /// and above for the libraries it uses; `TIDEGATE_LOG` wins over both. Without a format, a terminal gets
-/// [`LogFormat::Pretty`] and everything else [`LogFormat::Json`].
+/// [`LogFormat::Pretty`] and everything else [`LogFormat::Json`]. With a file the lines go there and nowhere else.
 ///
 /// # Errors
-/// [`Code::ConfigValue`] when `TIDEGATE_LOG` holds no directives, [`Code::ConfigConflict`] when the log is set up already.
-pub fn init(level: LogLevel, format: Option<LogFormat>) -> Result<Screen, Fault> {
+/// [`Code::LogFile`] when the file cannot be written to, [`Code::ConfigValue`] when `TIDEGATE_LOG` holds no directives, [`Code::ConfigConflict`] when the log is set up already.
+pub fn init(level: LogLevel, format: Option<LogFormat>, file: Option<&LogFileConfig>) -> Result<Screen, Fault> {
     let directives = std::env::var(ENVIRONMENT).ok();
     let filter = filter(level, directives.as_deref()).map_err(|cause| {
         Fault::fatal(
@@ -81,10 +83,15 @@ pub fn init(level: LogLevel, format: Option<LogFormat>) -> Result<Screen, Fault>
         )
     })?;
     let screen = Screen::stderr();
-    let format = format.unwrap_or(if screen.is_terminal() { LogFormat::Pretty } else { LogFormat::Json });
-    let coloured = screen.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let file = file.map(LogFile::open).transpose()?;
+    let for_people = screen.is_terminal() && file.is_none();
+    let format = format.unwrap_or(if for_people { LogFormat::Pretty } else { LogFormat::Json });
+    let coloured = for_people && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let sink = screen.clone();
-    let layer = LineLayer::new(format, coloured, move |line: &[u8]| sink.write(line));
+    let layer = LineLayer::new(format, coloured, move |line: &[u8]| match &file {
+        Some(file) => file.write(line),
+        None => sink.write(line),
+    });
     tracing_subscriber::registry()
         .with(filter)
         .with(layer)
