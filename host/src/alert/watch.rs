@@ -102,11 +102,16 @@ impl Watcher {
         }
         let (now, letters) = (Instant::now(), view.counts.dead_letters.values().sum::<u64>());
         let within = self.dead_letters.within.0;
+        if known.letters.is_empty() {
+            known.letters.push_back((now, 0));
+        }
         while known.letters.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= within) {
             known.letters.pop_front();
         }
         let fresh = letters.saturating_sub(known.letters.front().map_or(0, |(_, letters)| *letters));
-        known.letters.push_back((now, letters));
+        if known.letters.back().is_none_or(|(_, before)| *before != letters) {
+            known.letters.push_back((now, letters));
+        }
         let too_many = fresh > self.dead_letters.more_than;
         if too_many && !known.too_many {
             let within = humantime::format_duration(within);
