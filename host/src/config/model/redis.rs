@@ -12,7 +12,7 @@ pub struct RedisSinkConfig {
     pub url: Secret,
     /// The stream entries are added to; a router may choose another.
     pub stream: String,
-    /// How a document is written into field `doc`.
+    /// What is written of a change, and how.
     #[serde(default)]
     pub format: DocumentFormat,
     /// Roughly how many entries a stream keeps (`MAXLEN ~`); none: all.
