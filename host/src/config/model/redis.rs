@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{super::units::Span, DocumentFormat, Secret, ten_seconds};
+use super::{super::units::Span, DocumentFormat, RedisTlsConfig, RedisWaitConfig, Secret, ten_seconds};
 
 /// `redis` as a sink
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -10,6 +10,9 @@ use super::{super::units::Span, DocumentFormat, Secret, ten_seconds};
 pub struct RedisSinkConfig {
     /// `redis://` or `rediss://`.
     pub url: Secret,
+    /// Certificates, for `rediss://`.
+    #[serde(default)]
+    pub tls: RedisTlsConfig,
     /// The stream entries are added to; a router may choose another.
     pub stream: String,
     /// What is written of a change, and how.
@@ -24,6 +27,9 @@ pub struct RedisSinkConfig {
     /// How long one round trip may take before the connection is given up.
     #[serde(default = "ten_seconds")]
     pub timeout: Span,
+    /// On how many servers a write must be before it is confirmed.
+    #[serde(default)]
+    pub wait: RedisWaitConfig,
 }
 
 fn ninety_five() -> u8 {

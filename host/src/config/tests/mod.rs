@@ -169,6 +169,7 @@ fn the_reference_names_every_key_and_its_examples_are_good() {
         include_str!("../model/pipeline.rs"),
         include_str!("../model/plugins.rs"),
         include_str!("../model/redis.rs"),
+        include_str!("../model/redis_connection.rs"),
         include_str!("../model/store.rs"),
     ];
     let lines = model.iter().flat_map(|file| file.lines());

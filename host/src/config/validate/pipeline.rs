@@ -96,7 +96,7 @@ impl Check<'_> {
             }
             Some(DeadLetterConfig::Redis(redis)) => {
                 let at = dead.key("redis");
-                self.redis(&at, &redis.url, &redis.stream, redis.timeout);
+                self.redis(&at, &redis.url, &redis.tls, &redis.stream, redis.timeout);
             }
             Some(DeadLetterConfig::Mongodb(mongodb)) => self.dead_letter_collection(&dead, pipeline, &mongodb),
             None => {}
@@ -147,7 +147,7 @@ impl Check<'_> {
             }
             CheckpointConfig::Redis(redis) => {
                 let at = at.key("redis");
-                self.redis_url(&at, &redis.url);
+                self.redis_url(&at, &redis.url, &redis.tls);
                 self.span(&at.key("interval"), redis.interval, Duration::ZERO, HOUR);
                 self.span(&at.key("lease"), redis.lease, least, HOUR);
                 self.span(&at.key("timeout"), redis.timeout, Duration::from_millis(1), HOUR);

@@ -69,6 +69,12 @@ impl RedisSink {
     /// Writes a batch in chunks, each with the position behind it.
     pub(super) async fn write_keeping(&mut self, writes: &mut Writes<'_>) -> Result<Wrote, Fault> {
         self.make_sure().await?;
+        if self.connector.is_unreplicated() {
+            // What is stored may be on this server alone. Renewing the lease is a write behind it, on this connection.
+            self.renew().await?;
+            let mut connection = self.connector.connection().await?;
+            self.connector.replicated(&mut connection).await?;
+        }
         let partition = writes.partition().clone();
         let Some(to) = writes.position().cloned() else { return Err(no_positions()) };
         match self.ledger.as_mut().map(|ledger| ledger.plan(writes)) {
@@ -161,6 +167,7 @@ impl RedisSink {
                     return Ok(Wrote::Refused);
                 }
             }
+            self.connector.replicated(&mut connection).await?;
             for (index, _) in chunk {
                 writes.confirm(*index);
             }

@@ -57,7 +57,7 @@ impl RedisSink {
             record,
             ledger: None,
             me: None,
-            connector: Connector::new(config.url.clone(), config.timeout.0),
+            connector: Connector::new(config.url.clone(), config.timeout.0).tls(&config.tls).wait(config.wait),
             maxlen: config.maxlen.map(|maxlen| maxlen.to_string()),
             config: config.clone(),
             body: Body::new(config.format, pipeline),
@@ -124,6 +124,7 @@ impl RedisSink {
                 ));
             }
         };
+        self.connector.replicated(connection).await?;
         let mut failed = None;
         for (index, reply) in indexes.iter().zip(replies) {
             match reply {

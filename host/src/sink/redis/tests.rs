@@ -18,11 +18,13 @@ use crate::{
 fn config(url: String) -> RedisSinkConfig {
     RedisSinkConfig {
         url: url.into(),
+        tls: Default::default(),
         stream: "out".into(),
         format: DocumentFormat::Json,
         maxlen: None,
         pause_at: 95,
         timeout: Span(Duration::from_secs(5)),
+        wait: Default::default(),
     }
 }
 
