@@ -14,7 +14,7 @@ use bytestring::ByteString;
 use crate::{
     batch::{Delivery, Outbound},
     checkpoint::{About, Claim, Found, Holder},
-    config::{RedisMode, SinkConfig, SourceConfig},
+    config::{LatestConfig, RedisMode, SinkConfig, SourceConfig},
     error::{Code, Fault},
     position::{Position, Positions, WHOLE},
 };
@@ -310,6 +310,14 @@ impl AnySink {
     /// In the place of a sink, for a dry run.
     pub fn dry(name: &str) -> Self {
         Self::Dry(lines::DrySink::new(name))
+    }
+
+    /// How values are held, where only the newest of each document are written.
+    pub fn latest(&self) -> Option<LatestConfig> {
+        match self {
+            Self::Redis(sink) => sink.latest(),
+            Self::Mongodb(_) | Self::File(_) | Self::Stdout(_) | Self::Dry(_) => None,
+        }
     }
 
     /// Whether a sink can keep positions beside its data.
