@@ -95,7 +95,10 @@ impl Body {
     }
 
     /// A document in the format, or in that of the documents inside the envelope.
-    fn document<'a>(&'a mut self, document: &'a Doc) -> Result<&'a [u8], Malformed> {
+    ///
+    /// # Errors
+    /// As [`Body::of`].
+    pub(crate) fn document<'a>(&'a mut self, document: &'a Doc) -> Result<&'a [u8], Malformed> {
         let style = match self.form {
             Form::Json(style) => style,
             Form::Bson => return Ok(document.as_bytes()),

@@ -21,6 +21,7 @@ mod once;
 mod order;
 mod parity;
 mod redis_down;
+mod redis_modes;
 mod restart;
 mod retries;
 mod scene;

@@ -190,7 +190,7 @@ pub enum OperationName {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SinkConfig {
-    /// A Redis stream.
+    /// Keys of Redis, streams among them.
     Redis(RedisSinkConfig),
     /// MongoDB collections.
     Mongodb(MongodbSinkConfig),

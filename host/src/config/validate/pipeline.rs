@@ -49,6 +49,9 @@ impl Check<'_> {
                 self.report(&at.key("mongodb").key("ddl").key("rename"), Code::ConfigConflict, message, help);
             }
             self.sink(&at, name, sink_name, sink);
+            if let SinkConfig::Redis(redis) = sink {
+                self.redis_of_source(&at, sink_name, redis, &pipeline.source);
+            }
             if let (SourceConfig::Mongodb(source), SinkConfig::Mongodb(target)) = (&pipeline.source, sink)
                 && source.full_document == FullDocument::Off
             {
@@ -120,7 +123,7 @@ impl Check<'_> {
                 let other = pipeline.sinks.iter().find(|(_, sink)| !AnySink::keeps_positions(sink));
                 if let Some((name, _)) = other {
                     let message = format!("`checkpoint: sink`, but the sink `{name}` cannot keep a position");
-                    let help = "redis and mongodb can; give the pipeline only such sinks, or take `checkpoint: file`, mongodb or redis";
+                    let help = "redis (but for `mode: pubsub`) and mongodb can; give the pipeline only such sinks, or take `checkpoint: file`, mongodb or redis";
                     self.report(&at, Code::ConfigConflict, message, help);
                 } else if !AnySource::has_positions(&pipeline.source) {
                     let message = "`checkpoint: sink`, but the source has no positions".to_owned();

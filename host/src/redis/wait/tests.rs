@@ -7,7 +7,7 @@ use redis::Value;
 use crate::{
     batch::{Outbound, Routed},
     checkpoint::Holder,
-    config::{DocumentFormat, RedisSinkConfig, RedisWaitConfig, Span},
+    config::{RedisSinkConfig, RedisWaitConfig, SinkConfig, Span},
     error::Code,
     format::lines::read_change,
     position::Position,
@@ -22,15 +22,12 @@ fn replica_of(primary: &Server, port: u16) -> Server {
 }
 
 fn config(primary: &Server, wait: RedisWaitConfig) -> RedisSinkConfig {
-    RedisSinkConfig {
-        url: primary.redis_url().into(),
-        tls: Default::default(),
-        stream: "out".into(),
-        format: DocumentFormat::Json,
-        maxlen: None,
-        pause_at: 95,
-        timeout: Span(Duration::from_secs(30)),
-        wait,
+    let redis = format!("{{ url: \"{}\", stream: out, timeout: 30s }}", primary.redis_url());
+    let text = format!("pipelines: {{ p: {{ source: stdin, sinks: {{ out: {{ redis: {redis} }} }} }} }}");
+    let mut config = crate::config::parse(&text, "p.yaml", &|_| None).unwrap();
+    match config.pipelines["p"].sinks.swap_remove("out") {
+        Some(SinkConfig::Redis(redis)) => RedisSinkConfig { wait, ..redis },
+        _ => unreachable!(),
     }
 }
 
