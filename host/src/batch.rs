@@ -130,21 +130,24 @@ impl<'a> Delivery<'a> {
     }
 }
 
+impl Routed {
+    /// What the sink at `index` has to write of it.
+    pub fn for_sink(&self, index: usize) -> impl Iterator<Item = Delivery<'_>> {
+        let (everywhere, destinations) = match &self.route {
+            Route::Everywhere => (Some(Delivery { change: &self.change, destination: None }), &[][..]),
+            Route::To(destinations) => (None, destinations.as_slice()),
+        };
+        let here = move |destination: &&Destination| destination.sink.is_none_or(|sink| sink == index);
+        let routed = destinations.iter().filter(here);
+        everywhere.into_iter().chain(routed.map(|to| Delivery { change: &self.change, destination: Some(to) }))
+    }
+}
+
 impl Outbound {
     /// What the sink at `index` has to write, in source order.
     pub fn for_sink(&self, index: usize) -> Vec<Delivery<'_>> {
         let mut deliveries = Vec::with_capacity(self.changes.len());
-        for Routed { change, route, .. } in &self.changes {
-            match route {
-                Route::Everywhere => deliveries.push(Delivery { change, destination: None }),
-                Route::To(destinations) => deliveries.extend(
-                    destinations
-                        .iter()
-                        .filter(|destination| destination.sink.is_none_or(|sink| sink == index))
-                        .map(|destination| Delivery { change, destination: Some(destination) }),
-                ),
-            }
-        }
+        deliveries.extend(self.changes.iter().flat_map(|routed| routed.for_sink(index)));
         deliveries
     }
 }

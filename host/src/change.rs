@@ -45,6 +45,12 @@ impl Doc {
         RawDocument::from_bytes(&self.0).or_else(|_| RawDocument::from_bytes(EMPTY)).unwrap_or_else(|_| unreachable!())
     }
 
+    /// A copy with bytes of its own: what was read together shares one buffer, which any part of it keeps alive.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self(Bytes::copy_from_slice(&self.0))
+    }
+
     /// The bytes as they came.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -306,6 +312,28 @@ impl Change {
     /// When it happened, in milliseconds since 1970: the wall time, else the seconds of the cluster time.
     pub fn happened_at(&self) -> Option<i64> {
         self.wall_time.or_else(|| self.cluster_time.map(|time| i64::try_from(time >> 32).unwrap_or(0) * 1000))
+    }
+
+    /// A copy to be held for long: with bytes of its own, see [`Doc::detached`], and without what says how the document came to be
+    /// as it is.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        let copy = |document: &Option<Doc>| document.as_ref().map(Doc::detached);
+        let text = |text: &ByteString| ByteString::from(String::from(&**text));
+        let headers = self.headers.iter().map(|header| Header { name: text(&header.name), value: text(&header.value) });
+        Self {
+            id: text(&self.id),
+            operation: self.operation,
+            namespace: Arc::clone(&self.namespace),
+            key: copy(&self.key),
+            document: copy(&self.document),
+            before: None,
+            update: None,
+            cluster_time: self.cluster_time,
+            wall_time: self.wall_time,
+            headers: headers.collect(),
+            position: self.position.as_ref().map(Position::detached),
+        }
     }
 
     /// Bytes of its documents: what bounds are counted in.

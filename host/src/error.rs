@@ -169,6 +169,10 @@ codes! {
     RedisError = "TG0404";
     /// The Redis URL is not valid.
     RedisConfiguration = "TG0405";
+    /// No TLS connection to Redis: a certificate is refused or cannot be read.
+    RedisTls = "TG0406";
+    /// Redis has what was written, but too few replicas do.
+    RedisReplicas = "TG0407";
     /// A file cannot be read.
     FileRead = "TG0501";
     /// A file cannot be written.

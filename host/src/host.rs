@@ -542,7 +542,7 @@ fn tell_end(name: &str, status: &Status, ended: &Result<(), Fault>) {
 
 fn describe_sink(sink: &SinkConfig) -> String {
     match sink {
-        SinkConfig::Redis(redis) => format!("redis stream {}", redis.stream),
+        SinkConfig::Redis(redis) => format!("redis {} {}", redis.mode.as_str(), redis.target()),
         SinkConfig::Mongodb(mongodb) => {
             let part = |name: &Option<String>| name.clone().unwrap_or_else(|| "*".to_owned());
             format!("mongodb {}.{}", part(&mongodb.database), part(&mongodb.collection))

@@ -17,6 +17,12 @@ impl Position {
         Self(bytes.into())
     }
 
+    /// A copy with bytes of its own: positions of a batch share theirs.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self(Bytes::copy_from_slice(&self.0))
+    }
+
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

@@ -1,11 +1,14 @@
 //! What all that talk to Redis share: one connection that is made when it is needed, and what the server's errors mean.
 
+mod tls;
+mod wait;
+
 use std::time::Duration;
 
 use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, ServerError, aio::MultiplexedConnection};
 
 use crate::{
-    config::Secret,
+    config::{RedisTlsConfig, RedisWaitConfig, Secret},
     error::{Code, Fault},
 };
 
@@ -119,6 +122,9 @@ pub(crate) fn trouble_of(error: &ServerError) -> Trouble {
 /// Makes the connection, and makes it again after it was lost.
 pub(crate) struct Connector {
     url: Secret,
+    tls: RedisTlsConfig,
+    wait: RedisWaitConfig,
+    unreplicated: bool,
     timeout: Duration,
     connection: Option<MultiplexedConnection>,
     place: String,
@@ -129,7 +135,14 @@ impl Connector {
     pub(crate) fn new(url: Secret, timeout: Duration) -> Self {
         let place = Client::open(url.reveal())
             .map_or_else(|_| "the configured URL".to_owned(), |client| client.get_connection_info().addr().to_string());
-        Self { url, timeout, connection: None, place }
+        let (tls, wait) = (RedisTlsConfig::default(), RedisWaitConfig::default());
+        Self { url, tls, wait, unreplicated: false, timeout, connection: None, place }
+    }
+
+    /// With these certificates.
+    pub(crate) fn tls(mut self, tls: &RedisTlsConfig) -> Self {
+        self.tls = tls.clone();
+        self
     }
 
     /// `host:port`, for messages.
@@ -142,14 +155,7 @@ impl Connector {
         if let Some(connection) = &self.connection {
             return Ok(connection.clone());
         }
-        // The crate's message may repeat the URL, which may hold a password.
-        let client = Client::open(self.url.reveal()).map_err(|error| {
-            let message = format!(
-                "the Redis URL is not valid ({}); write redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// for TLS",
-                error.category()
-            );
-            Fault::fatal(Code::RedisConfiguration, message)
-        })?;
+        let client = tls::client(&self.url, &self.tls).await?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.timeout))
             .set_response_timeout(Some(self.timeout));
@@ -169,13 +175,19 @@ impl Connector {
 
     /// Forgets the connection; the next call makes another.
     pub(crate) fn disconnect(&mut self) {
+        self.unreplicated = self.wait.is_on();
         self.connection = None;
     }
 
     /// The fault for an error of the connection. It is not used again.
     pub(crate) fn lost(&mut self, error: &RedisError) -> Fault {
+        // A port without TLS takes a handshake for half a command, and waits for the rest.
+        let handshake = self.connection.is_none() && self.url.reveal().starts_with("rediss://");
         self.disconnect();
         let place = &self.place;
+        if let Some(fault) = tls::refused(place, error) {
+            return fault;
+        }
         if error.kind() == ErrorKind::AuthenticationFailed {
             return denied(place, &error.to_string());
         }
@@ -188,8 +200,9 @@ impl Connector {
             _ if error.is_timeout() => Fault::transient(
                 Code::RedisUnreachable,
                 format!(
-                    "Redis at {place} did not answer within {:?}: the connection is given up and made again",
-                    self.timeout
+                    "Redis at {place} did not answer within {:?}: the connection is given up and made again{}",
+                    self.timeout,
+                    if handshake { "; `rediss://` wants the server's TLS port" } else { "" }
                 ),
             ),
             _ => Fault::transient(Code::RedisUnreachable, format!("Redis at {place} cannot be reached: {error}")),
@@ -204,6 +217,7 @@ impl Connector {
             Trouble::Busy => {
                 if error.code() == "READONLY" {
                     // A replica, or a primary of before a failover: the name may lead elsewhere by now.
+                    self.unreplicated = self.wait.is_on();
                     self.connection = None;
                 }
                 Fault::transient(Code::RedisBusy, format!("Redis at {} cannot take writes now: {told}", self.place))

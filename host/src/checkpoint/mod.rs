@@ -64,7 +64,10 @@ impl Store {
             CheckpointConfig::Redis(config) => {
                 let key = config.key.clone().unwrap_or_else(|| format!("tidegate:checkpoint:{pipeline}"));
                 let record = RedisRecord { key, pipeline: pipeline.to_owned() };
-                let place = Place::Redis(Box::new((Connector::new(config.url.clone(), config.timeout.0), record)));
+                let place = Place::Redis(Box::new((
+                    Connector::new(config.url.clone(), config.timeout.0).tls(&config.tls),
+                    record,
+                )));
                 (place, config.interval.0, config.lease.0)
             }
         };

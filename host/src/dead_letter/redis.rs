@@ -21,7 +21,10 @@ pub struct RedisDeadLetters {
 
 impl RedisDeadLetters {
     pub(super) fn new(config: &RedisDeadLetterConfig) -> Self {
-        Self { connector: Connector::new(config.url.clone(), config.timeout.0), stream: config.stream.clone() }
+        Self {
+            connector: Connector::new(config.url.clone(), config.timeout.0).tls(&config.tls),
+            stream: config.stream.clone(),
+        }
     }
 
     pub(super) async fn ping(&mut self) -> Result<(), Fault> {
@@ -95,7 +98,7 @@ type Entry = (String, Vec<(String, Vec<u8>)>);
 impl RedisLetters {
     pub(super) fn new(config: &RedisDeadLetterConfig, pipeline: &str) -> Self {
         Self {
-            connector: Connector::new(config.url.clone(), config.timeout.0),
+            connector: Connector::new(config.url.clone(), config.timeout.0).tls(&config.tls),
             stream: config.stream.clone(),
             pipeline: pipeline.to_owned(),
             from: "-".to_owned(),

@@ -104,6 +104,7 @@ async fn places() -> Places {
         DeadLetterConfig::File(FileSinkConfig { path: folder.path().join("p.dead.jsonl") }),
         DeadLetterConfig::Redis(RedisDeadLetterConfig {
             url: Secret::from(redis.redis_url()),
+            tls: Default::default(),
             stream: "dead".to_owned(),
             timeout,
         }),

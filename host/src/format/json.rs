@@ -14,11 +14,15 @@
 //! | MinKey, MaxKey | `"MinKey"`, `"MaxKey"` |
 //! | Undefined | `null` |
 //!
-//! The other styles are MongoDB's Extended JSON v2, as its specification says.
+//! [`Style::Relaxed`], [`Style::Interchange`] and [`Style::Canonical`] are MongoDB's Extended JSON v2, as its specification says.
+//! [`Style::Legacy`] is its forerunner, which has other forms for dates, binary data, regular expressions and pointers.
 
-use base64::Engine as _;
+mod strings;
+
 use bson::raw::RawBsonRef;
 
+pub(crate) use self::strings::{write_base64, write_member, write_str, write_text};
+use self::strings::{write_hex, write_hex_text};
 use super::{
     elements::{Element, Elements, Malformed, kind, split_cstring, split_length, text},
     time::write_iso8601,
@@ -35,6 +39,9 @@ pub enum Style {
     Interchange,
     /// MongoDB Canonical Extended JSON v2.
     Canonical,
+    /// MongoDB Extended JSON v1 in strict mode, as Debezium writes documents. Where that mode has no valid JSON (`NaN`,
+    /// `Infinity`), the form of v2.
+    Legacy,
 }
 
 /// Up to 2^53 a double holds every integer.
@@ -113,7 +120,7 @@ fn write_typed(out: &mut Vec<u8>, kind: u8, value: &[u8], style: Style, depth: u
         kind::INT64 => {
             let number = i64::from_le_bytes(sized(value)?);
             match style {
-                Style::Canonical => write_wrapped_number(out, "$numberLong", number),
+                Style::Canonical | Style::Legacy => write_wrapped_number(out, "$numberLong", number),
                 Style::Interchange if number.unsigned_abs() > EXACT => write_wrapped_number(out, "$numberLong", number),
                 _ => write_number(out, number),
             }
@@ -152,8 +159,8 @@ fn write_typed(out: &mut Vec<u8>, kind: u8, value: &[u8], style: Style, depth: u
             super::decimal::write_decimal128(out, sized(value)?);
             out.extend_from_slice(if plain { b"\"" } else { b"\"}" });
         }
-        kind::BINARY => write_binary(out, value, plain)?,
-        kind::REGEX => write_regex(out, value, plain)?,
+        kind::BINARY => write_binary(out, value, style)?,
+        kind::REGEX => write_regex(out, value, style)?,
         kind::CODE | kind::SYMBOL if plain => write_text(out, text(value)?)?,
         kind::CODE | kind::SYMBOL => {
             out.extend_from_slice(if kind == kind::CODE { br#"{"$code":"# } else { br#"{"$symbol":"# });
@@ -180,11 +187,12 @@ fn write_typed(out: &mut Vec<u8>, kind: u8, value: &[u8], style: Style, depth: u
                 write_hex_text(out, id);
                 return Ok(());
             }
-            out.extend_from_slice(br#"{"$dbPointer":{"$ref":"#);
+            let legacy = style == Style::Legacy;
+            out.extend_from_slice(if legacy { br#"{"$ref":"# } else { br#"{"$dbPointer":{"$ref":"# });
             write_text(out, namespace)?;
             out.extend_from_slice(br#","$id":{"$oid":"#);
             write_hex_text(out, id);
-            out.extend_from_slice(b"}}}");
+            out.extend_from_slice(if legacy { b"}}" } else { b"}}}" });
         }
         kind::MIN_KEY => out.extend_from_slice(if plain { br#""MinKey""# } else { br#"{"$minKey":1}"# }),
         kind::MAX_KEY => out.extend_from_slice(if plain { br#""MaxKey""# } else { br#"{"$maxKey":1}"# }),
@@ -197,7 +205,7 @@ fn sized<const N: usize>(value: &[u8]) -> Result<[u8; N], Malformed> {
     value.try_into().map_err(|_| Malformed("a value has the wrong length"))
 }
 
-fn write_number(out: &mut Vec<u8>, number: impl itoa::Integer) {
+pub(super) fn write_number(out: &mut Vec<u8>, number: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
@@ -219,7 +227,7 @@ fn write_double(out: &mut Vec<u8>, number: f64, style: Style) {
         buffer.format_finite(number)
     };
     match style {
-        Style::Plain | Style::Relaxed | Style::Interchange if number.is_finite() => {
+        Style::Plain | Style::Relaxed | Style::Interchange | Style::Legacy if number.is_finite() => {
             out.extend_from_slice(digits.as_bytes())
         }
         Style::Plain => {
@@ -227,7 +235,7 @@ fn write_double(out: &mut Vec<u8>, number: f64, style: Style) {
             out.extend_from_slice(digits.as_bytes());
             out.push(b'"');
         }
-        Style::Relaxed | Style::Interchange | Style::Canonical => {
+        Style::Relaxed | Style::Interchange | Style::Canonical | Style::Legacy => {
             out.extend_from_slice(br#"{"$numberDouble":""#);
             out.extend_from_slice(digits.as_bytes());
             out.extend_from_slice(b"\"}");
@@ -244,6 +252,11 @@ fn write_date(out: &mut Vec<u8>, millis: i64, style: Style) {
             write_iso8601(out, millis, true);
             out.push(b'"');
         }
+        Style::Legacy => {
+            out.extend_from_slice(br#"{"$date":"#);
+            write_number(out, millis);
+            out.push(b'}');
+        }
         Style::Relaxed | Style::Interchange if (0..YEAR_10000).contains(&millis) => {
             out.extend_from_slice(br#"{"$date":""#);
             write_iso8601(out, millis, millis % 1000 != 0);
@@ -257,7 +270,7 @@ fn write_date(out: &mut Vec<u8>, millis: i64, style: Style) {
     }
 }
 
-fn write_binary(out: &mut Vec<u8>, value: &[u8], plain: bool) -> Result<(), Malformed> {
+fn write_binary(out: &mut Vec<u8>, value: &[u8], style: Style) -> Result<(), Malformed> {
     const OLD: u8 = 2;
     const UUID: u8 = 4;
     let (_, rest) = split_length(value)?;
@@ -270,7 +283,7 @@ fn write_binary(out: &mut Vec<u8>, value: &[u8], plain: bool) -> Result<(), Malf
         }
         data = inner;
     }
-    if plain {
+    if style == Style::Plain {
         out.push(b'"');
         match data {
             [a, b, c, d, e, f, g, h, i, j, rest @ ..] if subtype == UUID && rest.len() == 6 => {
@@ -286,137 +299,33 @@ fn write_binary(out: &mut Vec<u8>, value: &[u8], plain: bool) -> Result<(), Malf
         }
         out.push(b'"');
     } else {
-        out.extend_from_slice(br#"{"$binary":{"base64":""#);
+        let legacy = style == Style::Legacy;
+        out.extend_from_slice(if legacy { br#"{"$binary":""# } else { br#"{"$binary":{"base64":""# });
         write_base64(out, data)?;
-        out.extend_from_slice(br#"","subType":"#);
+        out.extend_from_slice(if legacy { br#"","$type":"# } else { br#"","subType":"# });
         write_hex_text(out, &[subtype]);
-        out.extend_from_slice(b"}}");
+        out.extend_from_slice(if legacy { b"}" } else { b"}}" });
     }
     Ok(())
 }
 
-pub(crate) fn write_base64(out: &mut Vec<u8>, data: &[u8]) -> Result<(), Malformed> {
-    let start = out.len();
-    let room = data.len().div_ceil(3).saturating_mul(4);
-    out.resize(start + room, 0);
-    let written = out
-        .get_mut(start..)
-        .and_then(|room| base64::engine::general_purpose::STANDARD.encode_slice(data, room).ok())
-        .ok_or(Malformed("binary data is too long"))?;
-    out.truncate(start + written);
-    Ok(())
-}
-
-fn write_regex(out: &mut Vec<u8>, value: &[u8], plain: bool) -> Result<(), Malformed> {
+fn write_regex(out: &mut Vec<u8>, value: &[u8], style: Style) -> Result<(), Malformed> {
     let (pattern, rest) = split_cstring(value)?;
     let (options, _) = split_cstring(rest)?;
     // The specification wants the options in alphabetical order.
     let mut options = options.to_vec();
     options.sort_unstable();
-    if plain {
+    if style == Style::Plain {
         let joined = [b"/", pattern, b"/", &options].concat();
         return write_text(out, &joined);
     }
-    out.extend_from_slice(br#"{"$regularExpression":{"pattern":"#);
+    let legacy = style == Style::Legacy;
+    out.extend_from_slice(if legacy { br#"{"$regex":"# } else { br#"{"$regularExpression":{"pattern":"# });
     write_text(out, pattern)?;
-    out.extend_from_slice(br#","options":"#);
+    out.extend_from_slice(if legacy { br#","$options":"# } else { br#","options":"# });
     write_text(out, &options)?;
-    out.extend_from_slice(b"}}");
+    out.extend_from_slice(if legacy { b"}" } else { b"}}" });
     Ok(())
-}
-
-fn write_hex(out: &mut Vec<u8>, bytes: &[u8]) {
-    const PAIRS: [[u8; 2]; 256] = {
-        let digits = b"0123456789abcdef";
-        let mut pairs = [[0; 2]; 256];
-        let mut byte = 0;
-        while byte < 256 {
-            pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
-            byte += 1;
-        }
-        pairs
-    };
-    for byte in bytes {
-        if let Some(pair) = PAIRS.get(usize::from(*byte)) {
-            out.extend_from_slice(pair);
-        }
-    }
-}
-
-fn write_hex_text(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.push(b'"');
-    write_hex(out, bytes);
-    out.push(b'"');
-}
-
-/// What stands for a byte inside a JSON text: 0 for itself, `u` for `\u00XX`, else the letter after the backslash.
-const ESCAPES: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 0x20 {
-        table[byte] = b'u';
-        byte += 1;
-    }
-    table[0x08] = b'b';
-    table[0x09] = b't';
-    table[0x0A] = b'n';
-    table[0x0C] = b'f';
-    table[0x0D] = b'r';
-    table[b'"' as usize] = b'"';
-    table[b'\\' as usize] = b'\\';
-    table
-};
-
-/// Writes text as a JSON string, with its quotes.
-///
-/// # Errors
-/// When it is not UTF-8.
-pub(crate) fn write_text(out: &mut Vec<u8>, text: &[u8]) -> Result<(), Malformed> {
-    // Nearly all text is ASCII without anything to escape: one pass tells, and one copy does it.
-    if text.iter().fold(true, |plain, byte| plain & is_plain(*byte)) {
-        out.reserve(text.len() + 2);
-        out.push(b'"');
-        out.extend_from_slice(text);
-        out.push(b'"');
-        return Ok(());
-    }
-    match std::str::from_utf8(text) {
-        Ok(text) => write_str(out, text),
-        Err(_) => return Err(Malformed("a text is not UTF-8")),
-    }
-    Ok(())
-}
-
-#[inline]
-fn is_plain(byte: u8) -> bool {
-    (0x20..0x80).contains(&byte) & (byte != b'"') & (byte != b'\\')
-}
-
-/// Writes text as a JSON string, with its quotes.
-pub(crate) fn write_str(out: &mut Vec<u8>, text: &str) {
-    out.reserve(text.len() + 2);
-    out.push(b'"');
-    let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|byte| escape(*byte) != 0) {
-        let (clean, tail) = rest.split_at(at);
-        out.extend_from_slice(clean);
-        let Some((byte, tail)) = tail.split_first() else { break };
-        match escape(*byte) {
-            b'u' => {
-                out.extend_from_slice(b"\\u00");
-                write_hex(out, &[*byte]);
-            }
-            letter => out.extend_from_slice(&[b'\\', letter]),
-        }
-        rest = tail;
-    }
-    out.extend_from_slice(rest);
-    out.push(b'"');
-}
-
-#[inline]
-fn escape(byte: u8) -> u8 {
-    ESCAPES.get(usize::from(byte)).copied().unwrap_or_default()
 }
 
 #[cfg(test)]

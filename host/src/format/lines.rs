@@ -25,7 +25,7 @@ use bytestring::ByteString;
 use serde_json::{Map, Value};
 
 use super::{
-    json::{Style, write_base64, write_document, write_str},
+    json::{Style, write_base64, write_document, write_member, write_str},
     time::write_iso8601,
 };
 use crate::{
@@ -88,12 +88,12 @@ fn write(out: &mut Vec<u8>, change: &Change, delivery: Option<&Delivery<'_>>) {
         [("key", &change.key), ("doc", &change.document), ("before", &change.before), ("update", &change.update)]
     {
         if let Some(document) = document {
-            member(out, name);
+            write_member(out, name);
             write_lossless(out, document);
         }
     }
     if let Some(time) = change.cluster_time {
-        member(out, "cluster_time");
+        write_member(out, "cluster_time");
         out.extend_from_slice(b"{\"$timestamp\":{\"t\":");
         out.extend_from_slice(itoa::Buffer::new().format(time >> 32).as_bytes());
         out.extend_from_slice(b",\"i\":");
@@ -101,7 +101,7 @@ fn write(out: &mut Vec<u8>, change: &Change, delivery: Option<&Delivery<'_>>) {
         out.extend_from_slice(b"}}");
     }
     if let Some(millis) = change.wall_time {
-        member(out, "wall_time");
+        write_member(out, "wall_time");
         if (0..253_402_300_800_000).contains(&millis) {
             out.push(b'"');
             write_iso8601(out, millis, true);
@@ -119,7 +119,7 @@ fn write(out: &mut Vec<u8>, change: &Change, delivery: Option<&Delivery<'_>>) {
     if let Some(destination) = delivery.and_then(|delivery| delivery.destination) {
         for (name, value) in [("target", &destination.target), ("ordering_key", &destination.ordering_key)] {
             if let Some(value) = value {
-                member(out, name);
+                write_member(out, name);
                 write_str(out, value);
             }
         }
@@ -127,17 +127,11 @@ fn write(out: &mut Vec<u8>, change: &Change, delivery: Option<&Delivery<'_>>) {
     out.push(b'}');
 }
 
-fn member(out: &mut Vec<u8>, name: &str) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
-}
-
 fn write_headers<'a>(out: &mut Vec<u8>, headers: impl Iterator<Item = (&'a str, &'a str)>) {
     let mut first = true;
     for (name, value) in headers {
         if first {
-            member(out, "headers");
+            write_member(out, "headers");
         }
         out.push(if first { b'{' } else { b',' });
         first = false;

@@ -31,6 +31,20 @@ pub(super) enum Event {
         /// The sink.
         sink: usize,
     },
+    /// A sink holds a batch in memory of its own, and writes it later.
+    Held {
+        /// Number of the batch.
+        batch: u64,
+        /// The sink.
+        sink: usize,
+    },
+    /// A sink has safely all that it held.
+    Flushed {
+        /// Number of the last batch.
+        through: u64,
+        /// The sink.
+        sink: usize,
+    },
 }
 
 /// A batch on its way.
@@ -44,6 +58,8 @@ pub(super) struct Sent {
     pub(super) newest: Option<i64>,
     /// The bytes it holds until it is safe.
     pub(super) permit: Option<OwnedSemaphorePermit>,
+    /// Positions in other partitions, of batches that it stands for as well.
+    pub(super) earlier: Positions,
 }
 
 /// How far the pipeline has come, for those who wait for it to be quiet.
@@ -59,20 +75,22 @@ pub(super) struct Progress {
     pub(super) read: u64,
     /// Changes of batches that are safe.
     pub(super) safe: u64,
+    /// Changes of batches that are not, but will be as soon as the pipeline drains.
+    pub(super) held: u64,
 }
 
 impl Default for Progress {
     fn default() -> Self {
-        Self { open: false, behind: false, last_change: Instant::now(), read: 0, safe: 0 }
+        Self { open: false, behind: false, last_change: Instant::now(), read: 0, safe: 0, held: 0 }
     }
 }
 
-/// Ends when no change was read for so long, the source has no more for now, and all that were read are safe. Silence alone says nothing
+/// Ends when no change was read for so long, the source has no more for now, and all that were read are safe, or will be with the drain. Silence alone says nothing
 /// of a server that answers late.
 pub(super) async fn quiet(progress: &mut watch::Receiver<Progress>, quiet: Duration) {
     loop {
         let now = *progress.borrow_and_update();
-        if now.open && !now.behind && now.read == now.safe {
+        if now.open && !now.behind && now.read == now.safe + now.held {
             let left = quiet.saturating_sub(now.last_change.elapsed());
             if left.is_zero() {
                 return;
@@ -90,6 +108,32 @@ struct Waiting {
     sent: Sent,
     /// The sinks that lack it. By name, not by count: a sink that confirms twice does not speak for another.
     lacking: SmallVec<[usize; 4]>,
+    /// The sinks that hold it.
+    holding: SmallVec<[usize; 2]>,
+    /// How many batches it stands for.
+    batches: u64,
+}
+
+impl Waiting {
+    /// Whether nobody but holds keeps it from being safe.
+    fn is_held(&self) -> bool {
+        self.lacking.iter().all(|sink| self.holding.contains(sink))
+    }
+
+    /// Takes the place of the one before it.
+    fn follow(&mut self, before: Self) {
+        self.batches += before.batches;
+        self.sent.changes += before.sent.changes;
+        self.sent.newest = self.sent.newest.or(before.sent.newest);
+        let mut earlier = before.sent.earlier;
+        if let Some(position) = before.sent.position {
+            earlier.set(&before.sent.partition, position);
+        }
+        for (partition, position) in self.sent.earlier.iter() {
+            earlier.set(partition, position.clone());
+        }
+        self.sent.earlier = earlier;
+    }
 }
 
 /// The order of safety, apart from everything that costs time. Batches are numbered without holes, in the order they are
@@ -102,18 +146,67 @@ struct Order {
 impl Order {
     /// A batch is on its way to so many sinks.
     fn sent(&mut self, sent: Sent, sinks: usize) {
-        self.waiting.push_back(Waiting { sent, lacking: (0..sinks).collect() });
+        let lacking = (0..sinks).collect();
+        self.waiting.push_back(Waiting { sent, lacking, holding: SmallVec::new(), batches: 1 });
     }
 
     /// A sink has a batch; returns those that are now safe everywhere, with all before them. What was said before, or of a
     /// batch that is not on its way, changes nothing.
     fn safe(&mut self, batch: u64, sink: usize) -> Vec<Sent> {
-        let first = self.waiting.front().map_or(0, |waiting| waiting.sent.batch);
-        let at = batch.checked_sub(first).and_then(|at| usize::try_from(at).ok());
-        if let Some(waiting) = at.and_then(|at| self.waiting.get_mut(at)) {
+        if let Some(waiting) = self.find(batch) {
             waiting.lacking.retain(|lacking| *lacking != sink);
         }
         self.ready()
+    }
+
+    fn find(&mut self, batch: u64) -> Option<&mut Waiting> {
+        let at = self.waiting.partition_point(|waiting| waiting.sent.batch < batch);
+        self.waiting.get_mut(at).filter(|waiting| waiting.sent.batch == batch)
+    }
+
+    /// A sink holds a batch. What nobody but holds keeps from being safe gives its bytes back.
+    fn held(&mut self, batch: u64, sink: usize) {
+        if let Some(waiting) = self.find(batch) {
+            waiting.holding.push(sink);
+        }
+        self.join();
+    }
+
+    /// A sink has all batches up to this one, which it held; returns those that are now safe everywhere, as [`Order::safe`].
+    fn flushed(&mut self, through: u64, sink: usize) -> Vec<Sent> {
+        for waiting in self.waiting.iter_mut().take_while(|waiting| waiting.sent.batch <= through) {
+            waiting.lacking.retain(|lacking| *lacking != sink);
+        }
+        let ready = self.ready();
+        self.join();
+        ready
+    }
+
+    /// Lets one stand for several that follow each other and wait for the same holds: a hold of an hour takes no more room here than one of
+    /// a second. A sink that holds them confirms them together, so nobody asks for a single one of them again.
+    fn join(&mut self) {
+        let mut joined: VecDeque<Waiting> = VecDeque::with_capacity(self.waiting.len());
+        for mut waiting in self.waiting.drain(..) {
+            if waiting.is_held() {
+                waiting.sent.permit = None;
+                if let Some(before) = joined.pop_back_if(|before| before.is_held() && before.lacking == waiting.lacking)
+                {
+                    waiting.follow(before);
+                }
+            }
+            joined.push_back(waiting);
+        }
+        self.waiting = joined;
+    }
+
+    /// Changes of batches that nobody but holds keeps from being safe.
+    fn held_changes(&self) -> u64 {
+        self.waiting.iter().filter(|waiting| waiting.is_held()).map(|waiting| waiting.sent.changes).sum()
+    }
+
+    /// How many batches are on their way.
+    fn batches(&self) -> u64 {
+        self.waiting.iter().map(|waiting| waiting.batches).sum()
     }
 
     /// Takes out, in order, what is safe everywhere with all before it.
@@ -217,22 +310,37 @@ impl Frontier {
                 self.underway.order.ready()
             }
             Event::Safe { batch, sink } => self.underway.order.safe(batch, sink),
+            Event::Held { batch, sink } => {
+                self.underway.order.held(batch, sink);
+                Vec::new()
+            }
+            Event::Flushed { through, sink } => self.underway.order.flushed(through, sink),
         };
+        let held = self.underway.order.held_changes();
+        let safe: u64 = ready.iter().map(|sent| sent.changes).sum();
         let metrics = self.status.metrics();
-        for Sent { batch, partition, position, changes, newest, permit } in ready {
+        for Sent { batch, partition, position, changes, newest, permit, earlier } in ready {
             self.underway.batch = batch;
             if changes > 0 {
                 metrics.lag.safe(newest);
             }
-            self.progress.send_modify(|progress| progress.safe += changes);
             self.status.frontier(batch, position.as_ref());
+            for (partition, position) in earlier.iter() {
+                self.positions.set(partition, position.clone());
+                self.underway.unwritten = Some(position.clone());
+            }
             if let Some(position) = position {
                 self.positions.set(&partition, position.clone());
                 self.underway.unwritten = Some(position);
             }
             drop(permit);
         }
-        self.status.set_in_flight(self.underway.order.waiting.len() as u64);
+        // Both at once: what is counted twice in between would look as if all was done.
+        self.progress.send_if_modified(|progress| {
+            progress.safe += safe;
+            std::mem::replace(&mut progress.held, held) != held || safe > 0
+        });
+        self.status.set_in_flight(self.underway.order.batches());
     }
 
     /// Stores what is safe; false when that is to be tried again.

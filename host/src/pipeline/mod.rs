@@ -10,6 +10,7 @@
 mod frontier;
 mod hold;
 mod lane;
+mod latest;
 mod letters;
 mod processor;
 mod reader;

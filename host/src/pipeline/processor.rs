@@ -19,6 +19,7 @@ use crate::{
         PluginEngine, StageChain, StageSet,
         stage::{Halt, Item},
     },
+    position::Positions,
     status::PipelineStatus,
     telemetry::metrics::Metrics,
 };
@@ -192,8 +193,15 @@ impl Processor {
             partition: batch.partition.clone(),
             position: batch.position.clone(),
         });
-        let sent =
-            Sent { batch: number, partition: batch.partition, position: batch.position, changes, newest, permit };
+        let sent = Sent {
+            batch: number,
+            partition: batch.partition,
+            position: batch.position,
+            changes,
+            newest,
+            permit,
+            earlier: Positions::default(),
+        };
         // The frontier and the sinks live as long as this task, unless the pipeline is being aborted.
         let _ = self.to_frontier.send(Event::Sent(sent));
         for sink in &self.to_sinks {

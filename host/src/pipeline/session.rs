@@ -12,6 +12,7 @@ use super::{
     Pipeline, Stop,
     frontier::{self, Frontier, Progress},
     hold::{Keep, Opening, Start, Taker},
+    latest,
     letters::Letters,
     processor, reader,
     retry::Backoff,
@@ -176,6 +177,7 @@ impl Pipeline {
                 let renewal = (lease / 3).max(Duration::from_millis(10));
                 sinks::Keeping { renewal, source: Arc::clone(&self.source), begin }
             });
+            let hold = sink.latest().map(latest::Hold::new);
             let task = sinks::SinkTask {
                 pipeline: Arc::clone(&self.name),
                 name: sink_name,
@@ -188,6 +190,7 @@ impl Pipeline {
                 status: self.status.clone(),
                 abort: tokens.abort.clone(),
                 keeping,
+                hold,
             };
             parts.spawn(task.run());
         }

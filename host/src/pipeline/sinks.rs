@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     frontier::Event,
     hold::{Begin, Opening},
+    latest::{Flush, Hold},
     letters::Letters,
     retry::{Backoff, RetryPolicy, pause},
 };
@@ -34,6 +35,8 @@ pub(super) struct SinkTask {
     pub(super) abort: CancellationToken,
     /// For a sink that keeps positions, which was claimed and is open already.
     pub(super) keeping: Option<Keeping>,
+    /// For a sink that writes only the newest value of each document, now and then.
+    pub(super) hold: Option<Hold>,
 }
 
 /// What a sink that keeps positions needs.
@@ -43,6 +46,14 @@ pub(super) struct Keeping {
     pub(super) source: Arc<str>,
     /// The opening positions, in a pipeline that begins.
     pub(super) begin: Option<oneshot::Receiver<Begin>>,
+}
+
+/// Ends when what is held is to be written.
+async fn due(hold: Option<&Hold>) {
+    match hold.and_then(Hold::deadline) {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
 }
 
 impl SinkTask {
@@ -67,18 +78,24 @@ impl SinkTask {
         self.status.sink_connected(self.index);
         loop {
             let batch = match next.take() {
-                Some(batch) => batch,
-                None => match self.batches.recv().await {
-                    Some(batch) => batch,
-                    None => return Ok(()),
+                Some(batch) => Some(batch),
+                None => tokio::select! {
+                    biased;
+                    () = due(self.hold.as_ref()) => {
+                        if !self.flush(false).await? {
+                            return Ok(());
+                        }
+                        continue;
+                    }
+                    batch = self.batches.recv() => batch,
                 },
             };
-            if !self.write(&batch, false).await? {
+            let Some(batch) = batch else { break };
+            if !self.take(&batch, false).await? {
                 return Ok(());
             }
-            // The frontier lives until the last sink is gone.
-            let _ = self.acks.send(Event::Safe { batch: batch.number, sink: self.index });
         }
+        self.flush(false).await.map(drop)
     }
 
     async fn run_keeping(&mut self, keeping: Keeping) -> Result<(), Fault> {
@@ -96,12 +113,20 @@ impl SinkTask {
                     self.renew().await?;
                     continue;
                 }
+                () = due(self.hold.as_ref()) => {
+                    if !self.flush(true).await? {
+                        return Ok(());
+                    }
+                    continue;
+                }
             };
             let Some(batch) = batch else { break };
-            if !self.write(&batch, true).await? {
+            if !self.take(&batch, true).await? {
                 return Ok(());
             }
-            let _ = self.acks.send(Event::Safe { batch: batch.number, sink: self.index });
+        }
+        if !self.flush(true).await? {
+            return Ok(());
         }
         let mut backoff = Backoff::new(&self.retry);
         while let Err(fault) = self.sink.settle().await {
@@ -168,6 +193,53 @@ impl SinkTask {
             }
             self.status.sink_trying(self.index);
         }
+    }
+
+    /// Writes a batch, or holds it; false when the pipeline was aborted.
+    async fn take(&mut self, batch: &SharedOutbound, keeping: bool) -> Result<bool, Fault> {
+        let (number, sink) = (batch.number, self.index);
+        // The frontier lives until the last sink is gone.
+        match &mut self.hold {
+            // Behind what is held even a batch with nothing for this sink has to wait.
+            Some(hold)
+                if !hold.is_empty() || batch.changes.iter().any(|routed| routed.for_sink(sink).next().is_some()) =>
+            {
+                hold.add(batch, sink);
+                let _ = self.acks.send(Event::Held { batch: number, sink });
+                if hold.is_full() { self.flush(keeping).await } else { Ok(true) }
+            }
+            _ => {
+                let written = self.write(batch, keeping).await?;
+                if written {
+                    let _ = self.acks.send(Event::Safe { batch: number, sink });
+                }
+                Ok(written)
+            }
+        }
+    }
+
+    /// Writes all that is held; false when the pipeline was aborted.
+    async fn flush(&mut self, keeping: bool) -> Result<bool, Fault> {
+        let Some(hold) = self.hold.as_mut().filter(|hold| !hold.is_empty()) else { return Ok(true) };
+        let Flush { batches, through, changes, overtaken } = hold.take();
+        for batch in &batches {
+            if !self.write(batch, keeping).await? {
+                return Ok(false);
+            }
+        }
+        if let Some(metrics) = self.status.sinks().get(self.index) {
+            metrics.events_ignored.inc_by(overtaken);
+        }
+        tracing::debug!(
+            event = "latest_flushed",
+            pipeline = %self.pipeline,
+            sink = %self.name,
+            changes,
+            overtaken,
+            "the newest values of {changes} documents are written; {overtaken} older ones were overtaken"
+        );
+        let _ = self.acks.send(Event::Flushed { through, sink: self.index });
+        Ok(true)
     }
 
     /// Writes one batch until all of it is safe or in the dead letter; false when the pipeline was aborted. A sink that keeps positions

@@ -4,6 +4,8 @@ mod ledger;
 pub mod lines;
 pub mod mongodb;
 pub mod redis;
+pub(crate) mod template;
+mod told;
 
 use std::{future::Future, time::Duration};
 
@@ -12,7 +14,7 @@ use bytestring::ByteString;
 use crate::{
     batch::{Delivery, Outbound},
     checkpoint::{About, Claim, Found, Holder},
-    config::{SinkConfig, SourceConfig},
+    config::{LatestConfig, RedisMode, SinkConfig, SourceConfig},
     error::{Code, Fault},
     position::{Position, Positions, WHOLE},
 };
@@ -226,7 +228,7 @@ pub trait Keeper: Sink {
 
 /// Any of the sinks, without dynamic dispatch.
 pub enum AnySink {
-    /// Redis streams.
+    /// Keys of Redis.
     Redis(Box<redis::RedisSink>),
     /// MongoDB collections.
     Mongodb(Box<mongodb::MongodbSink>),
@@ -291,6 +293,7 @@ impl AnySink {
     pub fn from_source(self, source: &SourceConfig) -> Self {
         match self {
             Self::Mongodb(sink) => Self::Mongodb(Box::new(sink.from_source(source))),
+            Self::Redis(sink) => Self::Redis(Box::new(sink.from_source(source))),
             log => log,
         }
     }
@@ -299,6 +302,7 @@ impl AnySink {
     pub fn late(self) -> Self {
         match self {
             Self::Mongodb(sink) => Self::Mongodb(Box::new(sink.late())),
+            Self::Redis(sink) => Self::Redis(Box::new(sink.late())),
             log => log,
         }
     }
@@ -308,9 +312,22 @@ impl AnySink {
         Self::Dry(lines::DrySink::new(name))
     }
 
+    /// How values are held, where only the newest of each document are written.
+    pub fn latest(&self) -> Option<LatestConfig> {
+        match self {
+            Self::Redis(sink) => sink.latest(),
+            Self::Mongodb(_) | Self::File(_) | Self::Stdout(_) | Self::Dry(_) => None,
+        }
+    }
+
     /// Whether a sink can keep positions beside its data.
     pub const fn keeps_positions(config: &SinkConfig) -> bool {
-        matches!(config, SinkConfig::Redis(_) | SinkConfig::Mongodb(_))
+        match config {
+            // What is sent to whoever listens is nowhere beside a position.
+            SinkConfig::Redis(redis) => !matches!(redis.mode, RedisMode::Pubsub),
+            SinkConfig::Mongodb(_) => true,
+            SinkConfig::File(_) | SinkConfig::Stdout(_) => false,
+        }
     }
 }
 

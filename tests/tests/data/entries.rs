@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 
-use mongodb::bson::doc;
-use serde_json::json;
+use mongodb::bson::{doc, oid::ObjectId};
+use serde_json::{Value, json};
 use tidegate_tests::servers::{Redis, RedisOptions};
 
 use crate::scene::{Scene, entries, inventory, inventory_stages, transaction};
+use crate::types::{assert_plain, every_type};
 
 #[tokio::test]
 async fn an_entry_has_the_fields_of_its_change() {
@@ -43,6 +44,61 @@ async fn an_entry_has_the_fields_of_its_change() {
     }
     let ids: HashSet<&str> = found.iter().map(|entry| entry.id()).collect();
     assert_eq!(ids.len(), 4, "every change has an id of its own: {ids:?}");
+}
+
+#[tokio::test]
+async fn an_envelope_holds_the_whole_change() {
+    let scene = Scene::shared().await;
+    let sinks = format!(
+        "{{ out: {}, events: {} }}",
+        scene.stream_sink("out", "debezium"),
+        scene.stream_sink("events", "cloudevents")
+    );
+    let source = scene.source().replacen("{ mongodb: {", "{ mongodb: { ddl: deliver,", 1);
+    let mut host = scene.ready_host(&[scene.pipeline("orders", &source, "[]", &sinks)]).await;
+    let things = scene.collection("things");
+    let id = ObjectId::new();
+    things.insert_one(every_type(id)).await.unwrap();
+    scene.wait_length("out", 1).await;
+    things.update_one(doc! { "_id": id }, doc! { "$set": { "int32": 2 }, "$unset": { "yes": "" } }).await.unwrap();
+    scene.wait_length("out", 2).await;
+    things.delete_one(doc! { "_id": id }).await.unwrap();
+    things.drop().await.unwrap();
+    // The collection was made by the first insert: that and its drop are events, but nothing that Debezium has.
+    let events = scene.wait_entries("events", 5).await;
+    let envelopes = scene.wait_entries("out", 3).await;
+    assert_eq!(host.stop().await, Some(0));
+
+    let (db, inner) =
+        (scene.names.database(), |text: &Value| serde_json::from_str::<Value>(text.as_str().unwrap()).unwrap());
+    for (entry, (op, code)) in envelopes.iter().zip([("insert", "c"), ("update", "u"), ("delete", "d")]) {
+        assert_eq!(entry.names(), ["id", "key", "ns", "op", "value"]);
+        let (key, value) = (entry.json("key"), entry.json("value"));
+        assert_eq!(
+            (entry.text("op"), &value["op"], inner(&key["id"])),
+            (op, &json!(code), json!({ "$oid": id.to_hex() }))
+        );
+        let source = &value["source"];
+        assert_eq!(
+            (&source["name"], &source["db"], &source["collection"]),
+            (&json!("orders"), &json!(db), &json!("things"))
+        );
+        assert!(source["ts_ms"].as_i64() <= value["ts_ms"].as_i64(), "{value}");
+    }
+    let values: Vec<Value> = envelopes.iter().map(|entry| entry.json("value")).collect();
+    assert_eq!(inner(&values[0]["after"])["date"], json!({ "$date": 1_769_860_800_123_i64 }));
+    assert_eq!(inner(&values[1]["after"])["int32"], json!(2));
+    assert_eq!(values[1]["updateDescription"]["removedFields"], json!(["yes"]));
+    assert_eq!(inner(&values[1]["updateDescription"]["updatedFields"]), json!({ "int32": 2 }));
+    assert_eq!((&values[2]["before"], &values[2]["after"]), (&json!(null), &json!(null)));
+
+    let types: Vec<Value> = events.iter().map(|entry| entry.json("event")["type"].clone()).collect();
+    let expected = ["create", "insert", "update", "delete", "drop"].map(|op| json!(format!("io.github.tidegate.{op}")));
+    assert_eq!(types, expected);
+    let insert = events[1].json("event");
+    assert_eq!((insert["id"].as_str(), insert["subject"].as_str()), (Some(events[1].id()), Some(&*id.to_hex())));
+    assert_eq!(insert["source"], json!(format!("/tidegate/orders/{db}/things")));
+    assert_plain(&insert["data"]["doc"]);
 }
 
 #[tokio::test]

@@ -190,7 +190,7 @@ pub enum OperationName {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SinkConfig {
-    /// A Redis stream.
+    /// Keys of Redis, streams among them.
     Redis(RedisSinkConfig),
     /// MongoDB collections.
     Mongodb(MongodbSinkConfig),
@@ -200,17 +200,23 @@ pub enum SinkConfig {
     Stdout(StdoutSinkConfig),
 }
 
-/// `format`
+/// `format` of a body
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum DocumentFormat {
     /// Plain JSON: ObjectId as hex text, dates as ISO 8601.
     #[default]
     Json,
-    /// MongoDB canonical Extended JSON v2.
+    /// MongoDB canonical Extended JSON v2: no type is lost.
     Extjson,
+    /// MongoDB relaxed Extended JSON v2: numbers are plain.
+    ExtjsonRelaxed,
     /// The BSON bytes as they are.
     Bson,
+    /// The whole change in the envelope of Debezium's connector for MongoDB.
+    Debezium,
+    /// The whole change as a CloudEvent, in the JSON format of CloudEvents 1.0.
+    Cloudevents,
 }
 
 /// `file` as a sink

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{super::units::Span, FileSinkConfig, Secret, ten_seconds};
+use super::{super::units::Span, FileSinkConfig, RedisTlsConfig, Secret, ten_seconds};
 
 /// `dead_letter`: exactly one of its keys.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -24,6 +24,9 @@ pub enum DeadLetterConfig {
 pub struct RedisDeadLetterConfig {
     /// `redis://` or `rediss://`.
     pub url: Secret,
+    /// Certificates, for `rediss://`.
+    #[serde(default)]
+    pub tls: RedisTlsConfig,
     /// The stream.
     pub stream: String,
     /// How long one round trip may take before the connection is given up.
@@ -102,6 +105,9 @@ pub struct MongodbCheckpointConfig {
 pub struct RedisCheckpointConfig {
     /// `redis://` or `rediss://`.
     pub url: Secret,
+    /// Certificates, for `rediss://`.
+    #[serde(default)]
+    pub tls: RedisTlsConfig,
     /// The hash; `tidegate:checkpoint:PIPELINE`.
     #[serde(default)]
     pub key: Option<String>,

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     error::Code,
-    sink::mongodb::target::{Template, Unreadable},
+    sink::template::{Template, Unreadable, Words},
     source::mongodb::{Selection, selection_problems},
 };
 
@@ -168,7 +168,7 @@ impl Check<'_> {
     pub(super) fn template(&mut self, at: &At<'_>, key: &'static str, text: Option<&str>) {
         let Some(text) = text else { return };
         let place = at.key(key);
-        let template = match Template::parse(text) {
+        let template = match Template::parse(text, Words::Namespace) {
             Ok(template) => template,
             Err(Unreadable::Word(word)) => {
                 let what = format!("has `{{{word}}}`, which stands for nothing");

@@ -49,6 +49,9 @@ impl Check<'_> {
                 self.report(&at.key("mongodb").key("ddl").key("rename"), Code::ConfigConflict, message, help);
             }
             self.sink(&at, name, sink_name, sink);
+            if let SinkConfig::Redis(redis) = sink {
+                self.redis_of_source(&at, sink_name, redis, &pipeline.source);
+            }
             if let (SourceConfig::Mongodb(source), SinkConfig::Mongodb(target)) = (&pipeline.source, sink)
                 && source.full_document == FullDocument::Off
             {
@@ -96,7 +99,7 @@ impl Check<'_> {
             }
             Some(DeadLetterConfig::Redis(redis)) => {
                 let at = dead.key("redis");
-                self.redis(&at, &redis.url, &redis.stream, redis.timeout);
+                self.redis(&at, &redis.url, &redis.tls, &redis.stream, redis.timeout);
             }
             Some(DeadLetterConfig::Mongodb(mongodb)) => self.dead_letter_collection(&dead, pipeline, &mongodb),
             None => {}
@@ -120,7 +123,7 @@ impl Check<'_> {
                 let other = pipeline.sinks.iter().find(|(_, sink)| !AnySink::keeps_positions(sink));
                 if let Some((name, _)) = other {
                     let message = format!("`checkpoint: sink`, but the sink `{name}` cannot keep a position");
-                    let help = "redis and mongodb can; give the pipeline only such sinks, or take `checkpoint: file`, mongodb or redis";
+                    let help = "redis (but for `mode: pubsub`) and mongodb can; give the pipeline only such sinks, or take `checkpoint: file`, mongodb or redis";
                     self.report(&at, Code::ConfigConflict, message, help);
                 } else if !AnySource::has_positions(&pipeline.source) {
                     let message = "`checkpoint: sink`, but the source has no positions".to_owned();
@@ -147,7 +150,7 @@ impl Check<'_> {
             }
             CheckpointConfig::Redis(redis) => {
                 let at = at.key("redis");
-                self.redis_url(&at, &redis.url);
+                self.redis_url(&at, &redis.url, &redis.tls);
                 self.span(&at.key("interval"), redis.interval, Duration::ZERO, HOUR);
                 self.span(&at.key("lease"), redis.lease, least, HOUR);
                 self.span(&at.key("timeout"), redis.timeout, Duration::from_millis(1), HOUR);

@@ -5,10 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::{Order, Sent};
+use crate::position::Position;
 
 /// A batch; `changes` carries the place where it ends in the source.
 fn sent(batch: u64, ends_at: u64) -> Sent {
-    Sent { batch, partition: "all".into(), position: None, changes: ends_at, newest: None, permit: None }
+    Sent {
+        batch,
+        partition: "all".into(),
+        position: None,
+        changes: ends_at,
+        newest: None,
+        permit: None,
+        earlier: Default::default(),
+    }
 }
 
 fn numbers(ready: Vec<Sent>) -> Vec<u64> {
@@ -343,4 +352,51 @@ proptest! {
         steps.into_iter().for_each(|step| pipeline.take(step));
         pipeline.finish();
     }
+}
+
+#[test]
+fn what_is_held_waits_in_one_piece_and_gives_its_bytes_back() {
+    let bytes = std::sync::Arc::new(tokio::sync::Semaphore::new(10));
+    let mut order = Order::default();
+    let position = |at: u64| Some(Position::new(at.to_be_bytes().to_vec()));
+    for batch in 1..=5 {
+        let permit = std::sync::Arc::clone(&bytes).try_acquire_owned().ok();
+        let partition = if batch == 3 { "other" } else { "all" }.into();
+        order.sent(Sent { permit, partition, position: position(batch), ..sent(batch, batch) }, 2);
+    }
+    // Sink 0 holds them, sink 1 is slower and holds nothing.
+    (1..=5).for_each(|batch| order.held(batch, 0));
+    assert_eq!((order.waiting.len(), order.held_changes(), bytes.available_permits()), (5, 0, 5));
+    for batch in 1..=4 {
+        assert_eq!(numbers(order.safe(batch, 1)), Vec::<u64>::new());
+    }
+    order.held(9, 0);
+    assert_eq!((order.waiting.len(), order.batches(), order.held_changes()), (2, 5, 1 + 2 + 3 + 4));
+    assert_eq!(bytes.available_permits(), 9, "what is held elsewhere is not in flight");
+    let ready = order.flushed(4, 0);
+    assert_eq!(numbers(order.ready()), Vec::<u64>::new());
+    let [all] = ready.as_slice() else { panic!("{} of them", ready.len()) };
+    assert_eq!((all.batch, all.changes, &all.position), (4, 10, &position(4)));
+    assert_eq!(all.earlier.get("other"), position(3).as_ref());
+    assert_eq!(numbers(order.safe(5, 1)), Vec::<u64>::new());
+    assert_eq!(numbers(order.flushed(5, 0)), vec![5]);
+    assert_eq!(order.batches(), 0);
+}
+
+#[test]
+fn a_hold_does_not_speak_for_another() {
+    let mut order = Order::default();
+    for batch in 1..=4 {
+        order.sent(sent(batch, 1), 2);
+        order.held(batch, 0);
+        order.held(batch, 1);
+    }
+    assert_eq!(order.waiting.len(), 1);
+    assert_eq!(numbers(order.flushed(4, 0)), Vec::<u64>::new());
+    order.sent(sent(5, 1), 2);
+    order.held(5, 0);
+    assert_eq!(numbers(order.flushed(4, 1)), vec![4]);
+    assert_eq!(order.held_changes(), 0, "sink 1 has not said that it holds the last");
+    assert_eq!(numbers(order.flushed(5, 0)), Vec::<u64>::new());
+    assert_eq!(numbers(order.safe(5, 1)), vec![5]);
 }

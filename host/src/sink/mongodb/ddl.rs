@@ -6,7 +6,7 @@
 
 mod shape;
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use bson::{Bson, Document, doc};
 use mongodb::error::ErrorKind;
@@ -15,7 +15,7 @@ use self::shape::Options;
 use super::MongodbSink;
 use crate::{
     batch::Delivery,
-    change::{Change, Operation},
+    change::Operation,
     config::{DdlAction, DdlConfig},
     error::{Code, Fault},
     mongodb::PATIENCE,
@@ -24,9 +24,6 @@ use crate::{
 
 /// How long an index may take to be built. Asking again joins the build that runs.
 const BUILD_PATIENCE: Duration = Duration::from_secs(600);
-/// Namespaces of which it is remembered that something was told.
-const TOLD: usize = 10_000;
-
 const NAMESPACE_NOT_FOUND: i32 = 26;
 const INDEX_NOT_FOUND: i32 = 27;
 const NAMESPACE_EXISTS: i32 = 48;
@@ -50,19 +47,6 @@ struct No {
     told: String,
 }
 
-/// What was told of which namespace.
-#[derive(Default)]
-pub(super) struct Told(HashSet<(Operation, String)>);
-
-impl Told {
-    fn first(&mut self, change: &Change) -> bool {
-        if self.0.len() >= TOLD {
-            self.0.clear();
-        }
-        self.0.insert((change.operation, change.namespace.as_str().to_owned()))
-    }
-}
-
 fn action(config: &DdlConfig, operation: Operation) -> DdlAction {
     match operation {
         Operation::Create => config.create,
@@ -82,14 +66,7 @@ impl MongodbSink {
         let change = delivery.change;
         let (operation, ns) = (change.operation, change.namespace.as_str());
         if action(&self.config.ddl, operation) == DdlAction::Ignore {
-            if self.ddl_told.first(change) {
-                let what = "the target is left as it is; `ddl` of the sink says what is applied";
-                if matches!(operation, Operation::Drop | Operation::DropDatabase | Operation::Rename) {
-                    tracing::warn!(event = "sink_ddl_ignored", operation = operation.as_str(), ns, "{what}");
-                } else {
-                    tracing::info!(event = "sink_ddl_ignored", operation = operation.as_str(), ns, "{what}");
-                }
-            }
+            self.ddl_told.ignored(change, "the target is left as it is; `ddl` of the sink says what is applied");
             return Ok(Ddl::Ignored);
         }
         if self.late && !matches!(operation, Operation::Create | Operation::CreateIndexes) {

@@ -21,7 +21,7 @@ use bson::{Document, RawDocumentBuf, doc};
 use mongodb::ClientSession;
 
 use self::{
-    ddl::{Ddl, Told},
+    ddl::Ddl,
     outside::Outside,
     run::{Concern, Failure},
     statements::{Order, Plan, Rules, Statements, Unfit},
@@ -36,6 +36,7 @@ use crate::{
     sink::{
         Sink, Writes, Wrote,
         ledger::{Ledger, chunk_end},
+        told::Told,
     },
 };
 

@@ -1,158 +1,137 @@
-//! Redis streams: one entry a change.
+//! Redis: what changes become there, by `mode`.
 //!
-//! An entry has the fields `id`, `op`, `ns`, `key` and `doc` (in the configured format; none for what a change does not
-//! have), and `h.NAME` for each header. Entries travel in transactions (`MULTI` ... `EXEC`) of a thousand at most, so a chunk
+//! | mode | | how it is written |
+//! |---|---|---|
+//! | `stream` | an entry for each change | `MULTI` ... `EXEC` |
+//! | `pubsub` | a message for each change | the same |
+//! | `list` | an element for each change | a script |
+//! | `string`, `json`, `hash` | a key for each document | a script |
+//! | `set`, `zset` | a member for each document | a script |
+//!
+//! Commands travel in chunks of the changes of a thousand at most, so a chunk
 //! is either written as a whole or not at all: a server that runs out of memory in the middle cannot let a later change of a
 //! document overtake an earlier one. Measured against plain pipelines in turns, that costs 1 to 4 % of the sink's own speed and
-//! 1 to 6 % of its CPU time. An entry that is refused for what it is (`WRONGTYPE`: the stream's name belongs to a key of
-//! another type) goes to the dead letter alone.
+//! 1 to 6 % of its CPU time. What is refused for what it is (`WRONGTYPE`: the name belongs to a key of
+//! another type) goes to the dead letter alone. Where something is replaced or taken away, the types of the keys are looked at first
+//! ([`script`]): `SET` and `DEL` alone would not mind whose key it is.
 //!
 //! When a connection breaks, it is not known whether the chunk under way was written. A sink that keeps the position beside its
-//! data ([`keep`]) asks the server; any other sends it again, and consumers drop doubles by `id`.
+//! data ([`keep`]) asks the server; any other sends it again: consumers of streams and lists drop doubles by `id`, and the others
+//! hold a state that a double does not change.
 
+mod body;
+mod deeds;
 mod keep;
 mod memory;
+mod script;
+mod transaction;
 
-use redis::{
-    Cmd, Pipeline, RedisError, ServerError, Value,
-    aio::{ConnectionLike as _, MultiplexedConnection},
-};
+use redis::{RedisError, Value, aio::MultiplexedConnection};
 
+use self::deeds::{Commands, Deed, Shaper};
 use crate::{
     batch::Delivery,
-    change::Doc,
     checkpoint::{Holder, redis::RedisRecord},
-    config::{DocumentFormat, RedisSinkConfig},
+    config::{LatestConfig, RedisMode, RedisSinkConfig, SourceConfig},
     error::{Code, Fault},
-    format::json::{Style, write_document},
-    redis::{Connector, Trouble, told, trouble_of},
-    sink::{Sink, Writes, Wrote, ledger::Ledger},
+    redis::Connector,
+    sink::{
+        Sink, Writes, Wrote,
+        ledger::{Ledger, chunk_end},
+    },
 };
 
-/// Entries in one transaction.
+/// Changes in one chunk.
 const CHUNK: usize = 1000;
-/// Bytes in one transaction; one entry alone may be bigger.
+/// Bytes in one chunk; one change alone may be bigger.
 const CHUNK_BYTES: usize = 4 << 20;
+
+/// How many of the pending deliveries are written together.
+fn chunk_of(pending: &[(usize, Delivery<'_>)]) -> usize {
+    let mut bytes = 0;
+    chunk_end(pending, |at, delivery| {
+        bytes += delivery.change.size();
+        at < CHUNK && bytes <= CHUNK_BYTES
+    })
+}
 
 /// The sink.
 pub struct RedisSink {
     config: RedisSinkConfig,
     connector: Connector,
-    maxlen: Option<String>,
-    /// A document as text, before it becomes an argument.
-    text: Vec<u8>,
-    /// Name of a header field.
-    field: String,
+    shaper: Shaper,
     memory: memory::Memory,
     record: RedisRecord,
     /// What is known of the record; none for a sink that keeps no positions.
     ledger: Option<Ledger>,
     me: Option<Holder>,
+    /// What comes is older than what Redis may have; see [`RedisSink::late`].
+    late: bool,
 }
 
 impl RedisSink {
     /// Nothing is connected before [`Sink::open`].
     pub fn new(config: &RedisSinkConfig, pipeline: &str, name: &str) -> Self {
-        let record = RedisRecord { key: format!("tidegate:pos:{pipeline}:{name}"), pipeline: pipeline.to_owned() };
+        let shaper = Shaper::new(config, pipeline);
+        // In the slot of the data, where all of the data is in one.
+        let tag = shaper.hash_tag().map(|tag| format!("{{{tag}}}:")).unwrap_or_default();
+        let record = RedisRecord { key: format!("tidegate:pos:{tag}{pipeline}:{name}"), pipeline: pipeline.to_owned() };
         Self {
             memory: memory::Memory::new(config.pause_at),
             record,
             ledger: None,
             me: None,
-            connector: Connector::new(config.url.clone(), config.timeout.0),
-            maxlen: config.maxlen.map(|maxlen| maxlen.to_string()),
+            connector: Connector::new(config.url.clone(), config.timeout.0).tls(&config.tls).wait(config.wait),
+            shaper,
             config: config.clone(),
-            text: Vec::new(),
-            field: String::new(),
+            late: false,
         }
     }
 
-    /// The command that adds one delivery; with `bare` only what follows the name of the stream.
-    ///
-    /// # Errors
-    /// When a document cannot be written in the configured format, with the reason.
-    fn entry(&mut self, delivery: &Delivery<'_>, bare: bool) -> Result<Cmd, String> {
-        let change = delivery.change;
-        // Room for what most entries need, so that a command is two allocations.
-        let mut command = Cmd::with_capacity(16 + 2 * change.headers.len(), change.size() + 256);
-        if !bare {
-            command.arg("XADD").arg(delivery.target().unwrap_or(&self.config.stream));
-        }
-        if let Some(maxlen) = &self.maxlen {
-            command.arg("MAXLEN").arg("~").arg(maxlen);
-        }
-        command.arg("*").arg("id").arg(&*change.id).arg("op").arg(change.operation.as_str());
-        command.arg("ns").arg(change.namespace.as_str());
-        for (name, document) in [("key", &change.key), ("doc", &change.document)] {
-            if let Some(document) = document {
-                command.arg(name);
-                self.document(&mut command, document)
-                    .map_err(|cause| format!("its `{name}` cannot be written: {cause}"))?;
-            }
-        }
-        for (name, value) in delivery.headers() {
-            self.field.clear();
-            self.field.extend(["h.", name]);
-            command.arg(&self.field).arg(value);
-        }
-        Ok(command)
+    /// For changes of this source.
+    pub fn from_source(mut self, source: &SourceConfig) -> Self {
+        self.shaper.looks_up = match source {
+            SourceConfig::Mongodb(source) => source.full_document.may_be_later(),
+            _ => false,
+        };
+        self
     }
 
-    fn document(&mut self, command: &mut Cmd, document: &Doc) -> Result<(), crate::format::elements::Malformed> {
-        let style = match self.config.format {
-            DocumentFormat::Json => Style::Plain,
-            DocumentFormat::Extjson => Style::Canonical,
-            DocumentFormat::Bson => {
-                command.arg(document.as_bytes());
-                return Ok(());
-            }
-        };
-        self.text.clear();
-        write_document(&mut self.text, document.as_bytes(), style)?;
-        command.arg(&*self.text);
-        Ok(())
+    /// For changes of long ago: documents that Redis has are not taken back to what they were. A log takes them all.
+    pub fn late(self) -> Self {
+        Self { late: true, ..self }
     }
 
-    /// Writes one chunk. `indexes` are those of its commands.
-    async fn chunk(
-        &mut self,
-        connection: &mut MultiplexedConnection,
-        commands: &Pipeline,
-        indexes: &[usize],
-        writes: &mut Writes<'_>,
-    ) -> Result<(), Fault> {
-        let replies = match connection.req_packed_commands(commands, commands.len() + 1, 1).await {
-            Ok(replies) => replies,
-            Err(error) => return Err(self.aborted(error)),
-        };
-        // The one reply that is left is that of EXEC: the replies of all commands.
-        let replies = match replies.into_iter().next() {
-            Some(Value::Array(replies)) if replies.len() == indexes.len() => replies,
-            Some(Value::ServerError(error)) => return Err(self.rejected(&error)),
-            _ => {
-                self.connector.disconnect();
-                return Err(Fault::transient(
-                    Code::RedisError,
-                    format!(
-                        "Redis at {} answered to EXEC with something else than one reply for each entry",
-                        self.connector.place()
-                    ),
-                ));
-            }
-        };
-        let mut failed = None;
-        for (index, reply) in indexes.iter().zip(replies) {
-            match reply {
-                Value::ServerError(error) => match trouble_of(&error) {
-                    Trouble::Entry => writes.refuse(*index, format!("Redis refused it: {}", told(&error))),
-                    _ => failed = failed.or(Some(error)),
-                },
-                _ => writes.confirm(*index),
-            }
+    /// How values are held, where only the newest are written.
+    pub fn latest(&self) -> Option<LatestConfig> {
+        self.config.latest
+    }
+
+    /// The commands of a delivery; none where it is ignored or refused.
+    fn commands(&mut self, writes: &mut Writes<'_>, index: usize, delivery: &Delivery<'_>) -> Option<Commands> {
+        match self.shaper.shape(delivery) {
+            Deed::Do(commands) => return Some(commands),
+            Deed::Ignore => writes.ignore(index),
+            Deed::Refuse(reason) => writes.refuse(index, reason),
         }
-        // A transaction that ran is not stopped by a command that failed: entries behind it are written. The codes that pass
-        // are answered before EXEC in every version seen, so this is a safety net and not the rule.
-        failed.map_or(Ok(()), |error| Err(self.rejected(&error)))
+        None
+    }
+
+    /// Without the module nothing could ever be written.
+    async fn look_for_json(&mut self, connection: &mut MultiplexedConnection) -> Result<(), Fault> {
+        let known = redis::cmd("COMMAND").arg("INFO").arg("JSON.SET").query_async::<Vec<Value>>(connection).await;
+        match known.as_deref() {
+            Ok([Value::Nil]) | Ok([]) => {
+                let message = format!(
+                    "Redis at {} has no JSON.SET, which `mode: json` needs: load the JSON module (it is part of Redis Stack and of Redis 8), \
+                     or take `mode: string`, which stores the same JSON as text",
+                    self.connector.place()
+                );
+                Err(Fault::fatal(Code::RedisConfiguration, message))
+            }
+            // Not permitted: then the first write tells.
+            _ => Ok(()),
+        }
     }
 
     /// A transaction that did not run: the connection broke, or a command was turned down when it was queued.
@@ -160,15 +139,10 @@ impl RedisSink {
         match error.clone().into_server_errors().as_deref() {
             Some([(_, first), ..]) => {
                 let first = first.clone();
-                self.rejected(&first)
+                self.connector.rejected(&first)
             }
             _ => self.connector.lost(&error),
         }
-    }
-
-    /// An error that is not the fault of one entry.
-    fn rejected(&mut self, error: &ServerError) -> Fault {
-        self.connector.rejected(error)
     }
 }
 
@@ -199,46 +173,36 @@ impl Sink for RedisSink {
                 "when memory is full this Redis throws any key away, streams with unread entries too; set `maxmemory-policy noeviction`"
             );
         }
+        if self.config.mode == RedisMode::Json {
+            self.look_for_json(&mut connection).await?;
+        }
         tracing::info!(
             event = "sink_opened",
             place = self.connector.place(),
-            stream = self.config.stream,
+            mode = self.config.mode.as_str(),
+            target_name = self.config.target(),
             "connected to Redis"
         );
         Ok(())
     }
 
     async fn write(&mut self, writes: &mut Writes<'_>) -> Result<Wrote, Fault> {
+        let untold: Vec<_> =
+            writes.pending().filter(|(_, delivery)| !self.shaper.tells(delivery.change.operation)).collect();
+        untold.iter().for_each(|(index, _)| writes.ignore(*index));
         if self.ledger.is_some() {
             return self.write_keeping(writes).await;
         }
-        let mut connection = self.connector.connection().await?;
-        self.memory.wait_for_room(&mut self.connector, &mut connection).await?;
-        let pending: Vec<_> = writes.pending().collect();
-        let mut pending = pending.into_iter().peekable();
-        while pending.peek().is_some() {
-            let mut commands = Pipeline::with_capacity(CHUNK.min(pending.len()));
-            commands.atomic();
-            let (mut indexes, mut bytes) = (Vec::with_capacity(CHUNK.min(pending.len())), 0);
-            while let Some((index, delivery)) = pending.next_if(|(_, delivery)| {
-                indexes.len() < CHUNK && (indexes.is_empty() || bytes + delivery.change.size() <= CHUNK_BYTES)
-            }) {
-                bytes += delivery.change.size();
-                match self.entry(&delivery, false) {
-                    Ok(command) => {
-                        commands.add_command(command);
-                        indexes.push(index);
-                    }
-                    Err(reason) => writes.refuse(index, reason),
-                }
-            }
-            if !indexes.is_empty() {
-                self.chunk(&mut connection, &commands, &indexes, writes).await?;
-            }
+        if self.shaper.is_log() {
+            self.write_by_transaction(writes).await?;
+        } else {
+            self.write_by_script(writes).await?;
         }
         Ok(Wrote::All)
     }
 }
 
+#[cfg(test)]
+mod mode_tests;
 #[cfg(test)]
 mod tests;

@@ -9,32 +9,43 @@ use super::RedisSink;
 use crate::{
     batch::{Delivery, Destination},
     change::{Change, Doc, Header, Headers, Namespace, Operation},
-    config::{DocumentFormat, RedisSinkConfig, Span},
+    config::{DocumentFormat, RedisMode, RedisSinkConfig, Span},
     error::Code,
     sink::{Sink as _, Writes},
     testing::Server,
 };
 
-fn config(url: String) -> RedisSinkConfig {
+pub(super) fn config(url: String) -> RedisSinkConfig {
     RedisSinkConfig {
         url: url.into(),
-        stream: "out".into(),
+        tls: Default::default(),
+        mode: RedisMode::Stream,
+        stream: Some("out".into()),
+        key: None,
+        member: None,
+        score: None,
+        channel: None,
         format: DocumentFormat::Json,
+        ttl: None,
         maxlen: None,
+        max_age: None,
+        partitions: None,
+        latest: None,
         pause_at: 95,
         timeout: Span(Duration::from_secs(5)),
+        wait: Default::default(),
     }
 }
 
-fn sink(config: &RedisSinkConfig) -> RedisSink {
+pub(super) fn sink(config: &RedisSinkConfig) -> RedisSink {
     RedisSink::new(config, "p", "out")
 }
 
-fn buf(document: Document) -> Doc {
+pub(super) fn buf(document: Document) -> Doc {
     Doc::from(RawDocumentBuf::try_from(&document).unwrap())
 }
 
-fn change(n: usize) -> Change {
+pub(super) fn change(n: usize) -> Change {
     let oid = bson::oid::ObjectId::from_bytes([7; 12]);
     Change {
         id: format!("id-{n}").into(),
@@ -51,26 +62,26 @@ fn change(n: usize) -> Change {
     }
 }
 
-fn to(target: &str) -> Destination {
+pub(super) fn to(target: &str) -> Destination {
     Destination { sink: None, target: Some(target.into()), ordering_key: None, attributes: Headers::default() }
 }
 
-fn everywhere(changes: &[Change]) -> Writes<'_> {
+pub(super) fn everywhere(changes: &[Change]) -> Writes<'_> {
     Writes::new(changes.iter().map(|change| Delivery { change, destination: None }).collect())
 }
 
-async fn connection(server: &Server) -> redis::aio::MultiplexedConnection {
+pub(super) async fn connection(server: &Server) -> redis::aio::MultiplexedConnection {
     redis::Client::open(server.redis_url()).unwrap().get_multiplexed_async_connection().await.unwrap()
 }
 
-async fn entries(server: &Server, stream: &str) -> Vec<Vec<(String, Vec<u8>)>> {
+pub(super) async fn entries(server: &Server, stream: &str) -> Vec<Vec<(String, Vec<u8>)>> {
     type Entries = Vec<(String, Vec<(String, Vec<u8>)>)>;
     let reply: Entries =
         redis::cmd("XRANGE").arg(stream).arg("-").arg("+").query_async(&mut connection(server).await).await.unwrap();
     reply.into_iter().map(|(_, fields)| fields).collect()
 }
 
-async fn ids(server: &Server, stream: &str) -> Vec<String> {
+pub(super) async fn ids(server: &Server, stream: &str) -> Vec<String> {
     let entries = entries(server, stream).await;
     entries.into_iter().map(|fields| String::from_utf8(fields[0].1.clone()).unwrap()).collect()
 }
@@ -113,7 +124,7 @@ async fn formats_targets_and_lengths_are_as_configured() {
     assert_eq!(entries(&server, "out").await[0][4].1, changes[0].document.as_ref().unwrap().as_bytes());
     let mut extended = sink(&RedisSinkConfig {
         format: DocumentFormat::Extjson,
-        stream: "ext".into(),
+        stream: Some("ext".into()),
         maxlen: Some(10),
         ..config(server.redis_url())
     });
