@@ -169,6 +169,12 @@ codes! {
     RedisError = "TG0404";
     /// The Redis URL is not valid.
     RedisConfiguration = "TG0405";
+    /// Entries of a stream were trimmed before they were read.
+    StreamTrimmed = "TG0410";
+    /// The ids of a stream went back.
+    StreamRemade = "TG0411";
+    /// A key that is to be read as a stream is none.
+    NoStream = "TG0412";
     /// A file cannot be read.
     FileRead = "TG0501";
     /// A file cannot be written.

@@ -17,6 +17,7 @@ use crate::{
     error::Fault,
     plugin::StageChain,
     position::{Position, Positions},
+    receipt::Receipts,
     status::PipelineStatus,
 };
 
@@ -44,6 +45,8 @@ pub(super) struct Sent {
     pub(super) newest: Option<i64>,
     /// The bytes it holds until it is safe.
     pub(super) permit: Option<OwnedSemaphorePermit>,
+    /// For the source: told when it is safe.
+    pub(super) receipts: Receipts,
 }
 
 /// How far the pipeline has come, for those who wait for it to be quiet.
@@ -219,7 +222,7 @@ impl Frontier {
             Event::Safe { batch, sink } => self.underway.order.safe(batch, sink),
         };
         let metrics = self.status.metrics();
-        for Sent { batch, partition, position, changes, newest, permit } in ready {
+        for Sent { batch, partition, position, changes, newest, permit, receipts } in ready {
             self.underway.batch = batch;
             if changes > 0 {
                 metrics.lag.safe(newest);
@@ -229,6 +232,9 @@ impl Frontier {
             if let Some(position) = position {
                 self.positions.set(&partition, position.clone());
                 self.underway.unwritten = Some(position);
+            }
+            for receipt in receipts {
+                receipt.safe();
             }
             drop(permit);
         }

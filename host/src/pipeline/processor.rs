@@ -12,7 +12,7 @@ use super::{
     reader::Loaded,
 };
 use crate::{
-    batch::{Outbound, Routed, SharedOutbound},
+    batch::{Batch, Outbound, Routed, SharedOutbound},
     change::Change,
     error::{Code, Fault},
     plugin::{
@@ -192,8 +192,8 @@ impl Processor {
             partition: batch.partition.clone(),
             position: batch.position.clone(),
         });
-        let sent =
-            Sent { batch: number, partition: batch.partition, position: batch.position, changes, newest, permit };
+        let Batch { partition, position, receipts, .. } = batch;
+        let sent = Sent { batch: number, partition, position, changes, newest, permit, receipts };
         // The frontier and the sinks live as long as this task, unless the pipeline is being aborted.
         let _ = self.to_frontier.send(Event::Sent(sent));
         for sink in &self.to_sinks {

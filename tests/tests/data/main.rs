@@ -22,6 +22,7 @@ mod once;
 mod order;
 mod parity;
 mod redis_down;
+mod redis_source;
 mod restart;
 mod retries;
 mod scene;

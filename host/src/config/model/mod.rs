@@ -6,6 +6,7 @@ mod mongodb;
 mod pipeline;
 mod plugins;
 mod redis;
+mod redis_source;
 mod store;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -13,7 +14,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, de};
 
-pub use self::{alerts::*, mongodb::*, pipeline::*, plugins::*, redis::*, store::*};
+pub use self::{alerts::*, mongodb::*, pipeline::*, plugins::*, redis::*, redis_source::*, store::*};
 use super::units::Span;
 
 /// A whole configuration file.
