@@ -153,6 +153,8 @@ pub(super) struct Frontier {
     /// Where a new pipeline began, in each partition: told before its first batch is read.
     pub(super) opening: Option<oneshot::Receiver<Positions>>,
     pub(super) underway: Underway,
+    /// Whether the source is told what is safe; a dry run leaves it where it was.
+    pub(super) acknowledges: bool,
 }
 
 impl Frontier {
@@ -233,8 +235,10 @@ impl Frontier {
                 self.positions.set(&partition, position.clone());
                 self.underway.unwritten = Some(position);
             }
-            for receipt in receipts {
-                receipt.safe();
+            if self.acknowledges {
+                for receipt in receipts {
+                    receipt.safe();
+                }
             }
             drop(permit);
         }

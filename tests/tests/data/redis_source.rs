@@ -21,7 +21,11 @@ fn source(scene: &Scene, streams: &str, more: &str) -> String {
 
 /// A sink: this test's database, a collection for each stream by the rule of the source.
 fn sink(scene: &Scene, mode: &str) -> String {
-    format!(r#"{{ mongodb: {{ uri: "{}", database: "{}", mode: {mode} }} }}"#, scene.mongodb_uri, scene.names.database())
+    format!(
+        r#"{{ mongodb: {{ uri: "{}", database: "{}", mode: {mode} }} }}"#,
+        scene.mongodb_uri,
+        scene.names.database()
+    )
 }
 
 /// A pipeline `main`, with the position beside the data.
@@ -136,10 +140,8 @@ async fn b3_kills_leave_every_entry_once() {
     }
     let added = flood.stop().await;
     for (name, collection) in [("f:1", first), ("f:2", second)] {
-        let expected: Vec<Document> = added[name]
-            .iter()
-            .map(|(id, n)| doc! { "_id": id, "n": n.to_string(), "text": "x".repeat(100) })
-            .collect();
+        let expected: Vec<Document> =
+            added[name].iter().map(|(id, n)| doc! { "_id": id, "n": n.to_string(), "text": "x".repeat(100) }).collect();
         eventually(PATIENCE, "all entries", async || {
             let found = collection.count_documents(doc! {}).await.unwrap();
             if found >= expected.len() as u64 { Ok(()) } else { Err(found) }
@@ -193,7 +195,8 @@ async fn b5_at_most_count_entries_of_a_stream_are_read_in_a_round() {
     wait_count(&scene, &scene.names.key("s:2"), 40).await;
     assert_eq!(host.stop().await, Some(0));
     // Both streams come in each round, so that a long one does not hold up the others: six rounds of 7 at most.
-    let stats: String = redis::cmd("INFO").arg("commandstats").query_async(&mut redis.connection().await).await.unwrap();
+    let stats: String =
+        redis::cmd("INFO").arg("commandstats").query_async(&mut redis.connection().await).await.unwrap();
     let reads = stats.lines().find_map(|line| line.strip_prefix("cmdstat_xread:calls=")).unwrap().to_owned();
     let reads: u32 = reads.split(',').next().unwrap().parse().unwrap();
     assert!(reads >= 6, "{reads} reads");
@@ -215,8 +218,7 @@ async fn two_tidegates_are_chained_without_loss() {
         let there = format!("{{ out: {} }}", scene.stream_sink(&stream, format));
         let back = source(&scene, &stream, &format!("entries: tidegate, format: {format}"));
         let copy = format!(r#"{{ out: {{ mongodb: {{ uri: "{}", database: "{target}" }} }} }}"#, scene.mongodb_uri);
-        let pipelines =
-            [scene.pipeline("there", &from, "[]", &there), scene.pipeline("back", &back, "[]", &copy)];
+        let pipelines = [scene.pipeline("there", &from, "[]", &there), scene.pipeline("back", &back, "[]", &copy)];
         let mut host = scene.ready_host(&pipelines).await;
         things.insert_one(every_type(id)).await.unwrap();
         things.insert_one(doc! { "_id": 1, "n": Bson::Int64(1) }).await.unwrap();
@@ -238,14 +240,18 @@ async fn two_tidegates_are_chained_without_loss() {
 #[tokio::test]
 async fn an_entry_that_is_no_change_goes_to_the_dead_letter() {
     let scene = Scene::shared().await;
-    let mut host = scene.ready_host(&[plain(&scene, &source(&scene, "s", "database: d, json_fields: [j]"), "mirror")]).await;
+    let mut host =
+        scene.ready_host(&[plain(&scene, &source(&scene, "s", "database: d, json_fields: [j]"), "mirror")]).await;
     let bad = add(&scene, "s", &[("j", "{")]).await;
     add(&scene, "s", &[("j", "[1]")]).await;
     let letters = scene.wait_dead_letters(1).await;
     wait_count(&scene, &scene.names.key("s"), 1).await;
     assert_eq!(host.stop().await, Some(0));
     let (reason, raw) = (letters[0]["reason"].as_str().unwrap(), letters[0]["raw"].as_str().unwrap());
-    assert!(reason.contains(&format!("the entry {bad} of the stream")) && reason.contains("`j` is no JSON"), "{reason}");
+    assert!(
+        reason.contains(&format!("the entry {bad} of the stream")) && reason.contains("`j` is no JSON"),
+        "{reason}"
+    );
     assert!(raw.contains(r#"["j","{"]"#), "{raw}");
 }
 

@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::{
     super::units::{ByteSize, Span},
-    CheckpointConfig, DeadLetterConfig, LimitsConfig, MongodbSinkConfig, MongodbSourceConfig, RedisSourceConfig, RedisSinkConfig,
-    SinkCheckpointConfig,
+    CheckpointConfig, DeadLetterConfig, LimitsConfig, MongodbSinkConfig, MongodbSourceConfig, RedisSinkConfig,
+    RedisSourceConfig, SinkCheckpointConfig,
 };
 
 /// A pipeline.

@@ -34,7 +34,8 @@ impl Check<'_> {
                 Ok(_) if key == "database" && template.contains('.') => "holds a dot".to_owned(),
                 Ok(_) => continue,
             };
-            let help = "`{stream}` is the name of the stream, `{1}` to `{9}` are its parts between colons, `{{` is a brace";
+            let help =
+                "`{stream}` is the name of the stream, `{1}` to `{9}` are its parts between colons, `{{` is a brace";
             self.value(&at.key(key), &wrong, help);
         }
         if redis.entries == EntryForm::Tidegate {

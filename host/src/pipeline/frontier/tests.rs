@@ -8,7 +8,15 @@ use super::{Order, Sent};
 
 /// A batch; `changes` carries the place where it ends in the source.
 fn sent(batch: u64, ends_at: u64) -> Sent {
-    Sent { batch, partition: "all".into(), position: None, changes: ends_at, newest: None, permit: None, receipts: crate::receipt::Receipts::new() }
+    Sent {
+        batch,
+        partition: "all".into(),
+        position: None,
+        changes: ends_at,
+        newest: None,
+        permit: None,
+        receipts: crate::receipt::Receipts::new(),
+    }
 }
 
 fn numbers(ready: Vec<Sent>) -> Vec<u64> {

@@ -76,12 +76,8 @@ impl Group {
     pub(super) fn new(config: GroupConfig, connector: Connector) -> Self {
         let (outcomes, told) = unbounded_channel();
         let under_way = Arc::default();
-        let acknowledger = Acknowledger {
-            connector,
-            group: config.name.clone(),
-            under_way: Arc::clone(&under_way),
-            safe: Vec::new(),
-        };
+        let acknowledger =
+            Acknowledger { connector, group: config.name.clone(), under_way: Arc::clone(&under_way), safe: Vec::new() };
         Self {
             outcomes,
             under_way,

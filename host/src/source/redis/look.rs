@@ -150,8 +150,7 @@ pub(super) async fn look(
     connection: &mut MultiplexedConnection,
     selection: &Selection,
 ) -> Result<BTreeMap<Vec<u8>, Looked>, NoLook> {
-    let mut keys: BTreeMap<Vec<u8>, Looked> =
-        selection.names.iter().map(|name| (name.clone(), Looked::Gone)).collect();
+    let mut keys: BTreeMap<Vec<u8>, Looked> = selection.names.iter().map(|name| (name.clone(), Looked::Gone)).collect();
     for pattern in &selection.patterns {
         let mut cursor = b"0".to_vec();
         loop {
@@ -180,7 +179,8 @@ pub(super) async fn look(
                 }
                 Value::ServerError(error) => return Err(NoLook::Server(error)),
                 answer => Looked::Stream(
-                    Info::read(answer).ok_or_else(|| NoLook::Strange(format!("XINFO STREAM {}", key.escape_ascii())))?,
+                    Info::read(answer)
+                        .ok_or_else(|| NoLook::Strange(format!("XINFO STREAM {}", key.escape_ascii())))?,
                 ),
             };
         }

@@ -124,7 +124,9 @@ impl Rules {
         let mut document = begun(entry.fields.size() + 16 * fields.len() + 64);
         let ids = fields.iter().filter(|(name, _)| *name == b"_id").count();
         if ids > usize::from(self.key.as_deref() == Some("_id")) {
-            return Err("it has a field `_id` that is not its key, or more than one; set `key: _id` of the source".to_owned());
+            return Err(
+                "it has a field `_id` that is not its key, or more than one; set `key: _id` of the source".to_owned()
+            );
         }
         match &self.key {
             None => element(&mut document, b"_id", Written::Text(entry.id.to_string().as_bytes()))?,
@@ -240,15 +242,18 @@ impl Rules {
             }
         }
         let missing = |name: &str| {
-            format!("it has no field `{name}`, which tidegate writes; for entries of other programs take `entries: fields`")
+            format!(
+                "it has no field `{name}`, which tidegate writes; for entries of other programs take `entries: fields`"
+            )
         };
         let operation = operation.ok_or_else(|| missing("op"))?;
-        let operation =
-            Operation::from_name(&operation).ok_or_else(|| format!("its `op` is `{operation}`, which is no operation"))?;
+        let operation = Operation::from_name(&operation)
+            .ok_or_else(|| format!("its `op` is `{operation}`, which is no operation"))?;
         let namespace = namespace.ok_or_else(|| missing("ns"))?;
         let namespace = Namespace::parse_for(operation, &namespace)
             .ok_or_else(|| format!("its `ns` is `{namespace}`, and not `database.collection`"))?;
-        let namespace = if *entry.namespace.as_ref() == namespace { Arc::clone(entry.namespace) } else { Arc::new(namespace) };
+        let namespace =
+            if *entry.namespace.as_ref() == namespace { Arc::clone(entry.namespace) } else { Arc::new(namespace) };
         if key.is_none() && !operation.is_ddl() {
             key = whole.as_ref().and_then(|document| key_of(document).ok());
         }
@@ -304,8 +309,8 @@ fn document(format: EntryFormat, field: &str, bytes: &[u8]) -> Result<Doc, Strin
             Doc::from_bytes(Bytes::copy_from_slice(bytes)).map_err(|cause| format!("its `{field}` is no BSON: {cause}"))
         }
         EntryFormat::Json | EntryFormat::Extjson => {
-            let json: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(bytes)
-                .map_err(|cause| format!("its `{field}` is no JSON object: {cause}"))?;
+            let json: serde_json::Map<String, serde_json::Value> =
+                serde_json::from_slice(bytes).map_err(|cause| format!("its `{field}` is no JSON object: {cause}"))?;
             let wrong = |cause: &dyn std::fmt::Display| format!("its `{field}` is no Extended JSON: {cause}");
             let document = Document::try_from(json).map_err(|cause| wrong(&cause))?;
             RawDocumentBuf::try_from(&document).map(Doc::from).map_err(|cause| wrong(&cause))
@@ -315,7 +320,8 @@ fn document(format: EntryFormat, field: &str, bytes: &[u8]) -> Result<Doc, Strin
 
 /// The key of a document: its `_id`.
 fn key_of(document: &Doc) -> Result<Doc, String> {
-    let found = Elements::of(document.as_bytes()).and_then(|all| all.find(b"_id")).map_err(|cause| cause.to_string())?;
+    let found =
+        Elements::of(document.as_bytes()).and_then(|all| all.find(b"_id")).map_err(|cause| cause.to_string())?;
     let found = found.ok_or("its document has no `_id`")?;
     let mut key = begun(found.value.len() + 16);
     element(&mut key, b"_id", Written::Raw(found.kind, found.value))?;

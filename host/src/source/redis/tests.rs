@@ -252,7 +252,10 @@ async fn what_is_no_entry_of_its_kind_is_unreadable_and_the_rest_goes_on() {
     let batch = next(&mut source).await;
     assert_eq!((batch.changes.len(), batch.unreadable.len()), (1, 1));
     let unreadable = &batch.unreadable[0];
-    assert_eq!((&*unreadable.id, unreadable.raw.as_str()), ("s/1-0", r#"{"stream":"s","id":"1-0","fields":[["_id","x"]]}"#));
+    assert_eq!(
+        (&*unreadable.id, unreadable.raw.as_str()),
+        ("s/1-0", r#"{"stream":"s","id":"1-0","fields":[["_id","x"]]}"#)
+    );
     assert!(unreadable.reason.starts_with("the entry 1-0 of the stream `s` is no change: "), "{}", unreadable.reason);
 }
 

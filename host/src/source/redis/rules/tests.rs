@@ -38,13 +38,17 @@ fn fields_become_a_document_and_bytes_stay_bytes() {
     let raw = Bson::Binary(Binary { subtype: BinarySubtype::Generic, bytes: vec![0xff, 0] });
     assert_eq!(decoded(&found.document), doc! { "_id": "5-1", "name": "Zoë", "n": "1", "raw": raw, "": "" });
     assert_eq!(decoded(&found.key), doc! { "_id": "5-1" });
-    assert_eq!((found.operation, found.namespace.as_str(), &*found.id), (Operation::Insert, "redis.app:s", "app:s/5-1"));
+    assert_eq!(
+        (found.operation, found.namespace.as_str(), &*found.id),
+        (Operation::Insert, "redis.app:s", "app:s/5-1")
+    );
 }
 
 #[test]
 fn a_field_that_comes_twice_is_an_array_and_json_is_read_where_asked_for() {
     let config = RedisSourceConfig { json_fields: vec!["j".into()], ..config() };
-    let pairs: &[(&str, &[u8])] = &[("a", b"1"), ("j", br#"{"n":1,"d":{"$numberDecimal":"1.50"}}"#), ("a", b"2"), ("b", b"{}")];
+    let pairs: &[(&str, &[u8])] =
+        &[("a", b"1"), ("j", br#"{"n":1,"d":{"$numberDecimal":"1.50"}}"#), ("a", b"2"), ("b", b"{}")];
     let decimal = Bson::Decimal128("1.50".parse().unwrap());
     let expected = doc! { "_id": "5-1", "a": ["1", "2"], "j": { "n": 1, "d": decimal }, "b": "{}" };
     assert_eq!(decoded(&change(&config, pairs).unwrap().document), expected);
@@ -55,7 +59,8 @@ fn a_field_that_comes_twice_is_an_array_and_json_is_read_where_asked_for() {
 
 #[test]
 fn a_field_of_choice_is_the_key() {
-    let keyed = |key: &str, pairs: &[(&str, &[u8])]| change(&RedisSourceConfig { key: Some(key.into()), ..config() }, pairs);
+    let keyed =
+        |key: &str, pairs: &[(&str, &[u8])]| change(&RedisSourceConfig { key: Some(key.into()), ..config() }, pairs);
     let found = keyed("sku", &[("n", b"1"), ("sku", b"S-1")]).unwrap();
     assert_eq!(decoded(&found.document), doc! { "_id": "S-1", "n": "1", "sku": "S-1" });
     assert_eq!((decoded(&found.key), found.operation), (doc! { "_id": "S-1" }, Operation::Replace));
