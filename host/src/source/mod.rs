@@ -121,7 +121,7 @@ impl AnySource {
 
     /// Whether silence is not enough to know that there is no more for now: the system says so itself.
     pub const fn tells_its_end(config: &SourceConfig) -> bool {
-        matches!(config, SourceConfig::Mongodb(_))
+        matches!(config, SourceConfig::Mongodb(_) | SourceConfig::Redis(_))
     }
 
     /// Kind and place without secrets, as it stands in checkpoints: `mongodb shop.[inventory,transactions]`.

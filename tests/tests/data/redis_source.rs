@@ -218,7 +218,11 @@ async fn two_tidegates_are_chained_without_loss() {
         let there = format!("{{ out: {} }}", scene.stream_sink(&stream, format));
         let back = source(&scene, &stream, &format!("entries: tidegate, format: {format}"));
         let copy = format!(r#"{{ out: {{ mongodb: {{ uri: "{}", database: "{target}" }} }} }}"#, scene.mongodb_uri);
-        let pipelines = [scene.pipeline("there", &from, "[]", &there), scene.pipeline("back", &back, "[]", &copy)];
+        // Names of their own, so that each pair begins anew.
+        let pipelines = [
+            scene.pipeline(&format!("there-{format}"), &from, "[]", &there),
+            scene.pipeline(&format!("back-{format}"), &back, "[]", &copy),
+        ];
         let mut host = scene.ready_host(&pipelines).await;
         things.insert_one(every_type(id)).await.unwrap();
         things.insert_one(doc! { "_id": 1, "n": Bson::Int64(1) }).await.unwrap();

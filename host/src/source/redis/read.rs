@@ -77,7 +77,10 @@ impl RedisSource {
         };
         let Some(open) = &mut self.open else { return Err(not_open()) };
         let parts: Vec<(Vec<u8>, Value, bool)> = match got {
-            Got::Read(Value::Nil) => Vec::new(),
+            Got::Read(Value::Nil) => {
+                (self.hooks.on_caught_up)();
+                Vec::new()
+            }
             Got::Read(Value::Array(streams)) => {
                 let mut parts = Vec::with_capacity(streams.len());
                 for stream in streams {

@@ -52,6 +52,7 @@ fn source(config: RedisSourceConfig) -> (RedisSource, Arc<AtomicU32>) {
         on_lost: Arc::new(move || {
             count.fetch_add(1, Ordering::Relaxed);
         }),
+        on_caught_up: Arc::new(|| {}),
         on_history: Arc::new(|_| {}),
     };
     (RedisSource::new(config, LIMITS, hooks), lost)
