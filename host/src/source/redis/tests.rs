@@ -78,8 +78,11 @@ async fn trim(redis: &mut MultiplexedConnection, stream: &str, length: u64) {
     let () = trim.arg(stream).arg("MAXLEN").arg("=").arg(length).query_async::<()>(redis).await.unwrap();
 }
 
+/// How long anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 async fn next(source: &mut RedisSource) -> Batch {
-    match tokio::time::timeout(Duration::from_secs(30), source.next()).await.expect("a batch within 30 s").unwrap() {
+    match tokio::time::timeout(PATIENCE, source.next()).await.expect("a batch in time").unwrap() {
         Read::Batch(batch) => batch,
         Read::End => panic!("streams have no end"),
     }
@@ -201,9 +204,12 @@ async fn what_is_trimmed_while_the_source_reads_is_told() {
     }
     let () = both.query_async(&mut redis).await.unwrap();
     assert_eq!(read(&mut source, &mut at, 1).await, ids("s", [9]));
-    while lost.load(Ordering::Relaxed) == 0 {
-        let _ = tokio::time::timeout(Duration::from_millis(50), source.next()).await;
-    }
+    let told = async {
+        while lost.load(Ordering::Relaxed) == 0 {
+            let _ = tokio::time::timeout(Duration::from_millis(50), source.next()).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.expect("what is missing is told");
     // What is taken out by name is not missed.
     add(&mut redis, "s", 10..=12).await;
     read(&mut source, &mut at, 3).await;
@@ -224,11 +230,7 @@ async fn a_stream_that_was_made_again_is_read_anew_on_purpose() {
     // While it is read, and with the same ids.
     let () = redis.del("s").await.unwrap();
     add(&mut redis, "s", [1, 5]).await;
-    let fault = loop {
-        if let Ok(Err(fault)) = tokio::time::timeout(Duration::from_millis(50), source.next()).await {
-            break fault;
-        }
-    };
+    let fault = tokio::time::timeout(PATIENCE, source.next()).await.expect("a fault").unwrap_err();
     assert_eq!((fault.code, fault.is_transient()), (Code::StreamRemade, false), "{fault}");
     let on = RedisSourceConfig { on_lost_position: OnLostEntries::Oldest, ..config };
     let (mut source, lost) = self::source(on.clone());
@@ -329,9 +331,12 @@ async fn a_group_acknowledges_what_is_safe_and_gives_again_what_is_not() {
     for receipt in first.receipts {
         receipt.safe();
     }
-    while pending(&mut redis).await != 1 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let acknowledged = async {
+        while pending(&mut redis).await != 1 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, acknowledged).await.expect("two entries are acknowledged");
     // The pipeline ends without the second batch: the next host of this name gets it, then what is new.
     drop(second.receipts);
     source.settle().await;
