@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use crate::{
     change::{Change, Headers},
     position::{Position, WHOLE},
+    receipt::Receipts,
 };
 
 /// Changes as a source read them, in source order, and the position after the last of them.
@@ -23,11 +24,19 @@ pub struct Batch {
     pub position: Option<Position>,
     /// Lines or events the source could not read as a change: they go to the dead letter as they are.
     pub unreadable: Vec<Unreadable>,
+    /// Tell the source what becomes of the batch; none for a source that need not know.
+    pub receipts: Receipts,
 }
 
 impl Default for Batch {
     fn default() -> Self {
-        Self { changes: Vec::new(), partition: ByteString::from_static(WHOLE), position: None, unreadable: Vec::new() }
+        Self {
+            changes: Vec::new(),
+            partition: ByteString::from_static(WHOLE),
+            position: None,
+            unreadable: Vec::new(),
+            receipts: Receipts::new(),
+        }
     }
 }
 

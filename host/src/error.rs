@@ -173,6 +173,12 @@ codes! {
     RedisTls = "TG0406";
     /// Redis has what was written, but too few replicas do.
     RedisReplicas = "TG0407";
+    /// Entries of a stream were trimmed before they were read.
+    StreamTrimmed = "TG0410";
+    /// The ids of a stream went back.
+    StreamRemade = "TG0411";
+    /// A key that is to be read as a stream is none.
+    NoStream = "TG0412";
     /// A file cannot be read.
     FileRead = "TG0501";
     /// A file cannot be written.

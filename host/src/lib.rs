@@ -26,6 +26,7 @@ pub mod pipeline;
 pub mod plugin;
 pub mod position;
 pub mod project;
+pub mod receipt;
 mod redis;
 pub mod sink;
 pub mod source;

@@ -17,6 +17,7 @@ use crate::{
     error::Fault,
     plugin::StageChain,
     position::{Position, Positions},
+    receipt::Receipts,
     status::PipelineStatus,
 };
 
@@ -60,6 +61,8 @@ pub(super) struct Sent {
     pub(super) permit: Option<OwnedSemaphorePermit>,
     /// Positions in other partitions, of batches that it stands for as well.
     pub(super) earlier: Positions,
+    /// For the source: told when it is safe.
+    pub(super) receipts: Receipts,
 }
 
 /// How far the pipeline has come, for those who wait for it to be quiet.
@@ -133,6 +136,8 @@ impl Waiting {
             earlier.set(partition, position.clone());
         }
         self.sent.earlier = earlier;
+        let receipts = std::mem::replace(&mut self.sent.receipts, before.sent.receipts);
+        self.sent.receipts.extend(receipts);
     }
 }
 
@@ -243,6 +248,8 @@ pub(super) struct Frontier {
     /// Where a new pipeline began, in each partition: told before its first batch is read.
     pub(super) opening: Option<oneshot::Receiver<Positions>>,
     pub(super) underway: Underway,
+    /// Whether the source is told what is safe; a dry run leaves it where it was.
+    pub(super) acknowledges: bool,
 }
 
 impl Frontier {
@@ -319,7 +326,7 @@ impl Frontier {
         let held = self.underway.order.held_changes();
         let safe: u64 = ready.iter().map(|sent| sent.changes).sum();
         let metrics = self.status.metrics();
-        for Sent { batch, partition, position, changes, newest, permit, earlier } in ready {
+        for Sent { batch, partition, position, changes, newest, permit, earlier, receipts } in ready {
             self.underway.batch = batch;
             if changes > 0 {
                 metrics.lag.safe(newest);
@@ -332,6 +339,11 @@ impl Frontier {
             if let Some(position) = position {
                 self.positions.set(&partition, position.clone());
                 self.underway.unwritten = Some(position);
+            }
+            if self.acknowledges {
+                for receipt in receipts {
+                    receipt.safe();
+                }
             }
             drop(permit);
         }

@@ -203,7 +203,9 @@ impl Pipeline {
     /// Whether what was in flight can be read again, and there is somebody who will see to it: what ends when it is idle is not
     /// watched.
     fn can_pause(&self) -> bool {
-        AnySource::has_positions(&self.config.source) && self.mode.exit_when_idle.is_none()
+        let source = &self.config.source;
+        let comes_again = AnySource::has_positions(source) || AnySource::is_acknowledged(source);
+        comes_again && self.mode.exit_when_idle.is_none()
     }
 
     /// Pauses for a fault, until another generation of a plugin runs or the operator says anything; false when the host ends.

@@ -12,7 +12,7 @@ use super::{
     reader::Loaded,
 };
 use crate::{
-    batch::{Outbound, Routed, SharedOutbound},
+    batch::{Batch, Outbound, Routed, SharedOutbound},
     change::Change,
     error::{Code, Fault},
     plugin::{
@@ -193,15 +193,9 @@ impl Processor {
             partition: batch.partition.clone(),
             position: batch.position.clone(),
         });
-        let sent = Sent {
-            batch: number,
-            partition: batch.partition,
-            position: batch.position,
-            changes,
-            newest,
-            permit,
-            earlier: Positions::default(),
-        };
+        let Batch { partition, position, receipts, .. } = batch;
+        let earlier = Positions::default();
+        let sent = Sent { batch: number, partition, position, changes, newest, permit, earlier, receipts };
         // The frontier and the sinks live as long as this task, unless the pipeline is being aborted.
         let _ = self.to_frontier.send(Event::Sent(sent));
         for sink in &self.to_sinks {

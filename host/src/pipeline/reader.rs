@@ -59,6 +59,18 @@ enum Ended {
 impl Reader {
     /// Runs until the source ends, the pipeline drains, or only the operator can help.
     pub(super) async fn run(mut self) -> Result<(), Fault> {
+        let ended = self.run_source().await;
+        // Those who have what was read end when nobody can send them more; then all receipts come back.
+        let Self { mut source, batches, held, .. } = self;
+        drop((batches, held));
+        // What stopped it is told at once, whatever the sinks are doing.
+        if ended.is_ok() {
+            source.settle().await;
+        }
+        ended
+    }
+
+    async fn run_source(&mut self) -> Result<(), Fault> {
         let drain = self.drain.clone();
         let mut backoff = Backoff::new(&self.retry);
         loop {
@@ -178,6 +190,7 @@ impl Reader {
                     }
                     batch.changes.append(&mut more.changes);
                     batch.unreadable.append(&mut more.unreadable);
+                    batch.receipts.append(&mut more.receipts);
                     if more.position.is_some() {
                         batch.position = more.position;
                     }

@@ -217,6 +217,7 @@ impl Pipeline {
             positions: from.clone(),
             opening: fresh.then_some(opened),
             underway: frontier::Underway::default(),
+            acknowledges: !self.mode.dry_run,
         };
         parts.spawn(frontier.run(from_parts));
         parts.spawn(

@@ -2,6 +2,7 @@
 
 pub mod lines;
 pub mod mongodb;
+pub mod redis;
 
 use std::{
     future::Future,
@@ -72,12 +73,20 @@ pub trait Source: Send {
     /// # Errors
     /// As [`Source::open`]. After an error the source must be opened again.
     fn next(&mut self) -> impl Future<Output = Result<Read, Fault>> + Send;
+
+    /// Nothing more will be read. A source that gave out receipts waits until all are back, and acknowledges what is safe; what it
+    /// cannot acknowledge comes again.
+    fn settle(&mut self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
 }
 
 /// Any of the sources, without dynamic dispatch.
 pub enum AnySource {
     /// A MongoDB change stream.
     Mongodb(Box<mongodb::MongodbSource>),
+    /// Redis streams.
+    Redis(Box<redis::RedisSource>),
     /// A file of changes.
     File(Box<lines::FileSource>),
     /// Changes on standard input.
@@ -92,6 +101,9 @@ impl AnySource {
                 let target = mongodb::Target::of(pipeline);
                 Self::Mongodb(Box::new(mongodb::MongodbSource::new(config.clone(), target, limits, hooks)))
             }
+            SourceConfig::Redis(config) => {
+                Self::Redis(Box::new(redis::RedisSource::new(config.clone(), limits, hooks)))
+            }
             SourceConfig::File(config) => Self::File(Box::new(lines::FileSource::new(config.path.clone(), limits))),
             SourceConfig::Stdin(_) => Self::Stdin(Box::new(lines::StdinSource::new(limits))),
         }
@@ -99,18 +111,24 @@ impl AnySource {
 
     /// Whether the source can be opened in the middle again.
     pub const fn has_positions(config: &SourceConfig) -> bool {
-        !matches!(config, SourceConfig::Stdin(_))
+        !matches!(config, SourceConfig::Stdin(_)) && !Self::is_acknowledged(config)
+    }
+
+    /// Whether the system keeps for itself what was read, and gives again what was not acknowledged.
+    pub const fn is_acknowledged(config: &SourceConfig) -> bool {
+        matches!(config, SourceConfig::Redis(config) if config.group.is_some())
     }
 
     /// Whether silence is not enough to know that there is no more for now: the system says so itself.
     pub const fn tells_its_end(config: &SourceConfig) -> bool {
-        matches!(config, SourceConfig::Mongodb(_))
+        matches!(config, SourceConfig::Mongodb(_) | SourceConfig::Redis(_))
     }
 
     /// Kind and place without secrets, as it stands in checkpoints: `mongodb shop.[inventory,transactions]`.
     pub fn describe(config: &SourceConfig) -> String {
         match config {
             SourceConfig::Mongodb(config) => mongodb::MongodbSource::describe(config),
+            SourceConfig::Redis(config) => redis::RedisSource::describe(config),
             SourceConfig::File(config) => format!("file {}", config.path.display()),
             SourceConfig::Stdin(_) => "stdin".to_owned(),
         }
@@ -121,6 +139,7 @@ impl Source for AnySource {
     async fn open(&mut self, from: &Positions) -> Result<Positions, Fault> {
         match self {
             Self::Mongodb(source) => source.open(from).await,
+            Self::Redis(source) => source.open(from).await,
             Self::File(source) => source.open(from).await,
             Self::Stdin(source) => source.open(from).await,
         }
@@ -129,8 +148,16 @@ impl Source for AnySource {
     async fn next(&mut self) -> Result<Read, Fault> {
         match self {
             Self::Mongodb(source) => source.next().await,
+            Self::Redis(source) => source.next().await,
             Self::File(source) => source.next().await,
             Self::Stdin(source) => source.next().await,
+        }
+    }
+
+    async fn settle(&mut self) {
+        match self {
+            Self::Redis(source) => source.settle().await,
+            Self::Mongodb(_) | Self::File(_) | Self::Stdin(_) => {}
         }
     }
 }

@@ -23,6 +23,7 @@ mod order;
 mod parity;
 mod redis_down;
 mod redis_modes;
+mod redis_source;
 mod restart;
 mod retries;
 mod scene;

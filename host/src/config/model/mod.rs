@@ -7,6 +7,7 @@ mod pipeline;
 mod plugins;
 mod redis;
 mod redis_connection;
+mod redis_source;
 mod store;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -14,7 +15,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, de};
 
-pub use self::{alerts::*, mongodb::*, pipeline::*, plugins::*, redis::*, redis_connection::*, store::*};
+pub use self::{
+    alerts::*, mongodb::*, pipeline::*, plugins::*, redis::*, redis_connection::*, redis_source::*, store::*,
+};
 use super::units::Span;
 
 /// A whole configuration file.

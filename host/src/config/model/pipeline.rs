@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{
     super::units::{ByteSize, Span},
     CheckpointConfig, DeadLetterConfig, LimitsConfig, MongodbSinkConfig, MongodbSourceConfig, RedisSinkConfig,
-    SinkCheckpointConfig,
+    RedisSourceConfig, SinkCheckpointConfig,
 };
 
 /// A pipeline.
@@ -77,6 +77,8 @@ impl Default for RetryConfig {
 pub enum SourceConfig {
     /// A MongoDB change stream.
     Mongodb(MongodbSourceConfig),
+    /// Redis streams.
+    Redis(RedisSourceConfig),
     /// A file of changes, JSON Lines; ends at the end of the file.
     File(FileSourceConfig),
     /// Changes on standard input, JSON Lines; ends when it is closed.

@@ -5,6 +5,7 @@ mod mongodb;
 mod pipeline;
 mod plugins;
 mod redis;
+mod redis_source;
 
 use std::{
     collections::HashMap,

@@ -174,6 +174,7 @@ impl Check<'_> {
     pub(super) fn source(&mut self, at: &At<'_>, pipeline: &str, source: &SourceConfig) {
         match source {
             SourceConfig::Mongodb(mongodb) => self.mongodb_source(&at.key("mongodb"), mongodb),
+            SourceConfig::Redis(redis) => self.redis_source(&at.key("redis"), redis),
             SourceConfig::File(file) => {
                 let at = at.key("file").key("path");
                 self.path(&at, &file.path);

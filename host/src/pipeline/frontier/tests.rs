@@ -17,6 +17,7 @@ fn sent(batch: u64, ends_at: u64) -> Sent {
         newest: None,
         permit: None,
         earlier: Default::default(),
+        receipts: crate::receipt::Receipts::new(),
     }
 }
 

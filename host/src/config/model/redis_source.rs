@@ -1,0 +1,131 @@
+//! Redis as a source.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{super::units::Span, Secret, ten_seconds};
+
+/// `source.redis`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedisSourceConfig {
+    /// `redis://` or `rediss://`.
+    pub url: Secret,
+    /// Streams, names or patterns.
+    pub streams: Vec<String>,
+    /// How often it is looked for new streams.
+    #[serde(default = "ten_seconds")]
+    pub discover_every: Span,
+    /// Where to begin when there is no checkpoint.
+    #[serde(default)]
+    pub start: StreamStart,
+    /// Most entries of a stream that are read at once, 1 to 100000.
+    #[serde(default = "thousand")]
+    pub count: u32,
+    /// What to do when entries are gone that were not read.
+    #[serde(default)]
+    pub on_lost_position: OnLostEntries,
+    /// What the entries are.
+    #[serde(default)]
+    pub entries: EntryForm,
+    /// How documents in entries are written.
+    #[serde(default)]
+    pub format: EntryFormat,
+    /// The database that the changes are of; `{stream}` is the name of the stream, `{1}`, `{2}` ... are its parts between colons.
+    #[serde(default = "redis_database")]
+    pub database: String,
+    /// The collection that they are of, with the same words.
+    #[serde(default = "stream_itself")]
+    pub collection: String,
+    /// The field that is the key of a document; none: the id of the entry is.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// The field that holds the document as a whole; none: each field of the entry is one of the document.
+    #[serde(default)]
+    pub document: Option<String>,
+    /// Fields whose values are JSON; the others are text.
+    #[serde(default)]
+    pub json_fields: Vec<String>,
+    /// Reads as a consumer of a group; none: from the position of the checkpoint.
+    #[serde(default)]
+    pub group: Option<GroupConfig>,
+    /// How long one round trip may take before the connection is given up.
+    #[serde(default = "ten_seconds")]
+    pub timeout: Span,
+}
+
+const fn thousand() -> u32 {
+    1000
+}
+
+fn redis_database() -> String {
+    "redis".to_owned()
+}
+
+fn stream_itself() -> String {
+    "{stream}".to_owned()
+}
+
+/// `source.redis.start`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StreamStart {
+    /// With the oldest entry that is there.
+    #[default]
+    Oldest,
+    /// With the first entry after the pipeline starts; a stream that is found later is read from its oldest.
+    Now,
+}
+
+/// `source.redis.on_lost_position`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLostEntries {
+    /// The pipeline stops.
+    #[default]
+    Stop,
+    /// It goes on with the oldest entry that is there.
+    Oldest,
+}
+
+/// `source.redis.entries`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryForm {
+    /// Fields and values that become a document.
+    #[default]
+    Fields,
+    /// Changes that a Redis sink of tidegate wrote.
+    Tidegate,
+}
+
+/// `source.redis.format`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryFormat {
+    /// Plain JSON; what is Extended JSON in it is understood.
+    #[default]
+    Json,
+    /// MongoDB Extended JSON v2, canonical or relaxed.
+    Extjson,
+    /// BSON.
+    Bson,
+}
+
+/// `source.redis.group`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupConfig {
+    /// The consumer group; made where it is not there.
+    pub name: String,
+    /// This host's name in it: the same after a restart, and no other host's.
+    pub consumer: String,
+    /// How long another consumer may keep an entry without acknowledging it before it is taken over.
+    #[serde(default = "minute")]
+    pub claim_after: Span,
+}
+
+const fn minute() -> Span {
+    Span(Duration::from_secs(60))
+}

@@ -1,0 +1,394 @@
+//! How an entry of a stream becomes a change.
+
+use std::sync::Arc;
+
+use bson::{Document, RawDocumentBuf};
+use bytes::Bytes;
+use bytestring::ByteString;
+use redis::Value;
+
+use super::{naming::Naming, place::EntryId};
+use crate::{
+    change::{Change, Doc, Header, Headers, Namespace, Operation},
+    config::{EntryForm, EntryFormat, RedisSourceConfig},
+    format::elements::{Elements, Malformed, kind},
+};
+
+/// The rules of a source.
+pub(super) struct Rules {
+    form: EntryForm,
+    format: EntryFormat,
+    key: Option<String>,
+    document: Option<String>,
+    json_fields: Vec<String>,
+    database: Naming,
+    collection: Naming,
+}
+
+/// The fields of an entry: names and values in turns, as the server sends them.
+pub(super) struct Fields(Vec<Value>);
+
+impl Fields {
+    /// None where the server sent something else.
+    pub(super) fn new(value: Value) -> Option<Self> {
+        match value {
+            Value::Array(items)
+                if items.len().is_multiple_of(2) && items.iter().all(|item| matches!(item, Value::BulkString(_))) =>
+            {
+                Some(Self(items))
+            }
+            _ => None,
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.0.chunks_exact(2).filter_map(|pair| match pair {
+            [Value::BulkString(name), Value::BulkString(value)] => Some((name.as_slice(), value.as_slice())),
+            _ => None,
+        })
+    }
+
+    /// Bytes of all of them.
+    pub(super) fn size(&self) -> usize {
+        self.iter().map(|(name, value)| name.len() + value.len()).sum()
+    }
+
+    /// As JSON, for the dead letter: bytes that are no text stand as `{"$base64": "..."}`.
+    pub(super) fn to_json(&self, stream: &[u8], id: EntryId) -> String {
+        use base64::Engine as _;
+        let text = |bytes: &[u8]| match std::str::from_utf8(bytes) {
+            Ok(text) => serde_json::Value::from(text),
+            Err(_) => serde_json::json!({ "$base64": base64::engine::general_purpose::STANDARD.encode(bytes) }),
+        };
+        let fields: Vec<_> = self.iter().map(|(name, value)| serde_json::json!([text(name), text(value)])).collect();
+        serde_json::json!({ "stream": text(stream), "id": id.to_string(), "fields": fields }).to_string()
+    }
+}
+
+/// The entry that is read, as the rules see it.
+#[derive(Clone, Copy)]
+pub(super) struct Entry<'a> {
+    pub(super) id: EntryId,
+    pub(super) fields: &'a Fields,
+    /// Where entries of its stream go.
+    pub(super) namespace: &'a Arc<Namespace>,
+    /// The id of its change, where it brings none of its own.
+    pub(super) change_id: &'a ByteString,
+}
+
+impl Rules {
+    pub(super) fn new(config: &RedisSourceConfig) -> Self {
+        Self {
+            form: config.entries,
+            format: config.format,
+            key: config.key.clone(),
+            document: config.document.clone(),
+            json_fields: config.json_fields.clone(),
+            database: naming(&config.database),
+            collection: naming(&config.collection),
+        }
+    }
+
+    /// Where entries of a stream go.
+    pub(super) fn namespace(&self, partition: &str) -> Arc<Namespace> {
+        Arc::new(Namespace::new(&self.database.fill(partition), &self.collection.fill(partition)))
+    }
+
+    /// The change an entry stands for, without its position.
+    ///
+    /// # Errors
+    /// Why it is none, in words.
+    pub(super) fn change(&self, entry: Entry<'_>) -> Result<Change, String> {
+        match self.form {
+            EntryForm::Fields => self.of_fields(entry),
+            EntryForm::Tidegate => self.of_tidegate(entry),
+        }
+    }
+
+    fn of_fields(&self, entry: Entry<'_>) -> Result<Change, String> {
+        let mut headers = Headers::default();
+        let document = match &self.document {
+            None => self.fields_as_document(entry)?,
+            Some(field) => self.document_of_field(entry, field, &mut headers)?,
+        };
+        let document = finished(document)?;
+        let key = key_of(&document)?;
+        // A later entry with the same key is a newer state of the same document.
+        let operation = if self.key.is_some() { Operation::Replace } else { Operation::Insert };
+        Ok(change(entry, operation, Arc::clone(entry.namespace), Some(key), Some(document), headers))
+    }
+
+    /// A document with a field for each field of the entry.
+    fn fields_as_document(&self, entry: Entry<'_>) -> Result<Vec<u8>, String> {
+        let fields: Vec<(&[u8], &[u8])> = entry.fields.iter().collect();
+        let mut document = begun(entry.fields.size() + 16 * fields.len() + 64);
+        let ids = fields.iter().filter(|(name, _)| *name == b"_id").count();
+        if ids > usize::from(self.key.as_deref() == Some("_id")) {
+            return Err(
+                "it has a field `_id` that is not its key, or more than one; set `key: _id` of the source".to_owned()
+            );
+        }
+        match &self.key {
+            None => element(&mut document, b"_id", Written::Text(entry.id.to_string().as_bytes()))?,
+            Some(key) => {
+                let (_, value) = fields.iter().find(|(name, _)| *name == key.as_bytes()).ok_or_else(|| no_key(key))?;
+                self.field(&mut document, b"_id", key.as_bytes(), value)?;
+            }
+        }
+        for (at, (name, value)) in fields.iter().enumerate() {
+            let before = fields.get(..at).unwrap_or_default();
+            if *name == b"_id" || before.iter().any(|(earlier, _)| earlier == name) {
+                continue;
+            }
+            let mut same = fields.iter().filter(|(other, _)| other == name).map(|(_, value)| *value).peekable();
+            let first = same.next();
+            if same.peek().is_none() {
+                self.field(&mut document, name, name, value)?;
+                continue;
+            }
+            // Redis takes a field more than once, BSON does not.
+            let mut items = begun(64);
+            for (index, value) in first.into_iter().chain(same).enumerate() {
+                self.field(&mut items, index.to_string().as_bytes(), name, value)?;
+            }
+            let items = ended(items)?;
+            element(&mut document, name, Written::Raw(kind::ARRAY, &items))?;
+        }
+        Ok(document)
+    }
+
+    /// Writes the value of the field `field` under a name.
+    fn field(&self, document: &mut Vec<u8>, name: &[u8], field: &[u8], value: &[u8]) -> Result<(), String> {
+        if self.json_fields.iter().any(|json| json.as_bytes() == field) {
+            // Parsed as the value of a document, so that Extended JSON at its top is understood too.
+            let json: serde_json::Value = serde_json::from_slice(value)
+                .map_err(|cause| format!("its field `{}` is no JSON: {cause}", String::from_utf8_lossy(field)))?;
+            let value = bson::Bson::try_from(json).map_err(|cause| {
+                format!("its field `{}` is no Extended JSON: {cause}", String::from_utf8_lossy(field))
+            })?;
+            let wrapped = RawDocumentBuf::try_from(&bson::doc! { "v": value }).map_err(|cause| cause.to_string())?;
+            let bytes = wrapped.as_bytes();
+            let parsed = Elements::of(bytes).ok().and_then(|mut elements| elements.next()).and_then(Result::ok);
+            let parsed = parsed.ok_or("its JSON cannot be written as BSON")?;
+            return element(document, name, Written::Raw(parsed.kind, parsed.value));
+        }
+        let written = match std::str::from_utf8(value) {
+            Ok(text) => Written::Text(text.as_bytes()),
+            Err(_) => Written::Bytes(value),
+        };
+        element(document, name, written)
+    }
+
+    /// The document that a field holds as a whole; the other fields become headers.
+    fn document_of_field(&self, entry: Entry<'_>, field: &str, headers: &mut Headers) -> Result<Vec<u8>, String> {
+        let mut found = None;
+        for (name, value) in entry.fields.iter() {
+            if name == field.as_bytes() {
+                if found.replace(value).is_some() {
+                    return Err(format!("it has the field `{field}` more than once"));
+                }
+                continue;
+            }
+            headers.set(text(name, "the name of a field")?, text(value, "a field that is to be a header")?);
+        }
+        let value = found.ok_or_else(|| format!("it has no field `{field}`, which is to hold its document"))?;
+        let inner = document(self.format, field, value)?;
+        let bytes = inner.as_bytes();
+        let malformed = |cause: Malformed| cause.to_string();
+        let find = |name: &str| Elements::of(bytes).and_then(|all| all.find(name.as_bytes())).map_err(malformed);
+        let mut out = begun(bytes.len() + 64);
+        match &self.key {
+            Some(key) => {
+                let id = find(key)?.ok_or_else(|| no_key(key))?;
+                element(&mut out, b"_id", Written::Raw(id.kind, id.value))?;
+            }
+            None => match find("_id")? {
+                Some(id) => element(&mut out, b"_id", Written::Raw(id.kind, id.value))?,
+                None => element(&mut out, b"_id", Written::Text(entry.id.to_string().as_bytes()))?,
+            },
+        }
+        for inner in Elements::of(bytes).map_err(malformed)? {
+            let inner = inner.map_err(malformed)?;
+            if inner.name != b"_id" {
+                element(&mut out, inner.name, Written::Raw(inner.kind, inner.value))?;
+            }
+        }
+        Ok(out)
+    }
+
+    /// The change that the stream sink of tidegate wrote.
+    fn of_tidegate(&self, entry: Entry<'_>) -> Result<Change, String> {
+        let (mut id, mut operation, mut namespace, mut key, mut whole) = (None, None, None, None, None);
+        let mut headers = Vec::new();
+        for (name, value) in entry.fields.iter() {
+            match name {
+                b"id" => id = Some(text(value, "its `id`")?),
+                b"op" => operation = Some(text(value, "its `op`")?),
+                b"ns" => namespace = Some(text(value, "its `ns`")?),
+                b"key" => key = Some(document(self.format, "key", value)?),
+                b"doc" => whole = Some(document(self.format, "doc", value)?),
+                _ => match name.strip_prefix(b"h.") {
+                    Some(name) => headers.push(Header {
+                        name: text(name, "the name of a header")?,
+                        value: text(value, "the value of a header")?,
+                    }),
+                    None => {
+                        return Err(format!(
+                            "its field `{}` is none that tidegate writes; for entries of other programs take `entries: fields`",
+                            String::from_utf8_lossy(name)
+                        ));
+                    }
+                },
+            }
+        }
+        let missing = |name: &str| {
+            format!(
+                "it has no field `{name}`, which tidegate writes; for entries of other programs take `entries: fields`"
+            )
+        };
+        let operation = operation.ok_or_else(|| missing("op"))?;
+        let operation = Operation::from_name(&operation)
+            .ok_or_else(|| format!("its `op` is `{operation}`, which is no operation"))?;
+        let namespace = namespace.ok_or_else(|| missing("ns"))?;
+        let namespace = Namespace::parse_for(operation, &namespace)
+            .ok_or_else(|| format!("its `ns` is `{namespace}`, and not `database.collection`"))?;
+        let namespace =
+            if *entry.namespace.as_ref() == namespace { Arc::clone(entry.namespace) } else { Arc::new(namespace) };
+        if key.is_none() && !operation.is_ddl() {
+            key = whole.as_ref().and_then(|document| key_of(document).ok());
+        }
+        if !operation.is_ddl() && key.is_none() {
+            return Err(missing("key"));
+        }
+        let mut change = change(entry, operation, namespace, key, whole, headers.into_iter().collect());
+        change.id = id.ok_or_else(|| missing("id"))?;
+        Ok(change)
+    }
+}
+
+/// The configuration was checked: a text that is no template stands for itself.
+fn naming(template: &str) -> Naming {
+    Naming::parse(template).unwrap_or_else(|_| Naming::literal(template))
+}
+
+fn change(
+    entry: Entry<'_>,
+    operation: Operation,
+    namespace: Arc<Namespace>,
+    key: Option<Doc>,
+    document: Option<Doc>,
+    headers: Headers,
+) -> Change {
+    Change {
+        id: entry.change_id.clone(),
+        operation,
+        namespace,
+        key,
+        document,
+        before: None,
+        update: None,
+        cluster_time: None,
+        wall_time: entry.id.wall_time(),
+        headers,
+        position: None,
+    }
+}
+
+fn no_key(key: &str) -> String {
+    format!("it has no field `{key}`, which is to be its key")
+}
+
+fn text(bytes: &[u8], what: &str) -> Result<ByteString, String> {
+    ByteString::try_from(Bytes::copy_from_slice(bytes)).map_err(|_| format!("{what} is no UTF-8 text"))
+}
+
+/// A document that a field holds.
+fn document(format: EntryFormat, field: &str, bytes: &[u8]) -> Result<Doc, String> {
+    match format {
+        EntryFormat::Bson => {
+            Doc::from_bytes(Bytes::copy_from_slice(bytes)).map_err(|cause| format!("its `{field}` is no BSON: {cause}"))
+        }
+        EntryFormat::Json | EntryFormat::Extjson => {
+            let json: serde_json::Map<String, serde_json::Value> =
+                serde_json::from_slice(bytes).map_err(|cause| format!("its `{field}` is no JSON object: {cause}"))?;
+            let wrong = |cause: &dyn std::fmt::Display| format!("its `{field}` is no Extended JSON: {cause}");
+            let document = Document::try_from(json).map_err(|cause| wrong(&cause))?;
+            RawDocumentBuf::try_from(&document).map(Doc::from).map_err(|cause| wrong(&cause))
+        }
+    }
+}
+
+/// The key of a document: its `_id`.
+fn key_of(document: &Doc) -> Result<Doc, String> {
+    let found =
+        Elements::of(document.as_bytes()).and_then(|all| all.find(b"_id")).map_err(|cause| cause.to_string())?;
+    let found = found.ok_or("its document has no `_id`")?;
+    let mut key = begun(found.value.len() + 16);
+    element(&mut key, b"_id", Written::Raw(found.kind, found.value))?;
+    finished(key)
+}
+
+/// A value of a document that is being written.
+enum Written<'a> {
+    /// UTF-8.
+    Text(&'a [u8]),
+    /// What is no text.
+    Bytes(&'a [u8]),
+    /// Type and bytes as they are.
+    Raw(u8, &'a [u8]),
+}
+
+/// A document that is being written: room for its length comes first.
+fn begun(capacity: usize) -> Vec<u8> {
+    let mut document = Vec::with_capacity(capacity);
+    document.extend_from_slice(&[0; 4]);
+    document
+}
+
+fn element(document: &mut Vec<u8>, name: &[u8], value: Written<'_>) -> Result<(), String> {
+    if name.contains(&0) || std::str::from_utf8(name).is_err() {
+        let name = name.escape_ascii();
+        return Err(format!("the name of its field `{name}` is no UTF-8 text without NUL, as BSON asks for"));
+    }
+    let length = |bytes: &[u8], more: usize| {
+        i32::try_from(bytes.len() + more).map(i32::to_le_bytes).map_err(|_| "it is too long for BSON".to_owned())
+    };
+    document.push(match value {
+        Written::Text(_) => kind::STRING,
+        Written::Bytes(_) => kind::BINARY,
+        Written::Raw(kind, _) => kind,
+    });
+    document.extend_from_slice(name);
+    document.push(0);
+    match value {
+        Written::Text(text) => {
+            document.extend_from_slice(&length(text, 1)?);
+            document.extend_from_slice(text);
+            document.push(0);
+        }
+        Written::Bytes(bytes) => {
+            document.extend_from_slice(&length(bytes, 0)?);
+            // The generic subtype.
+            document.push(0);
+            document.extend_from_slice(bytes);
+        }
+        Written::Raw(_, bytes) => document.extend_from_slice(bytes),
+    }
+    Ok(())
+}
+
+fn ended(mut document: Vec<u8>) -> Result<Vec<u8>, String> {
+    document.push(0);
+    let length = i32::try_from(document.len()).map_err(|_| "it is too long for BSON".to_owned())?;
+    if let Some(place) = document.first_chunk_mut::<4>() {
+        *place = length.to_le_bytes();
+    }
+    Ok(document)
+}
+
+fn finished(document: Vec<u8>) -> Result<Doc, String> {
+    Doc::from_bytes(Bytes::from(ended(document)?)).map_err(|cause| cause.to_string())
+}
+
+#[cfg(test)]
+mod tests;
