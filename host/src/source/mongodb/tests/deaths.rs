@@ -24,7 +24,7 @@ use crate::{
 const TINY_OPLOG: [&str; 4] = ["--oplogSize", "1", "--syncdelay", "1"];
 
 async fn oldest(client: &Client) -> Timestamp {
-    super::super::history::oldest(client).await.unwrap()
+    super::super::stream::oldest(client).await.unwrap()
 }
 
 async fn insert(client: &Client, n: i32) {

@@ -186,7 +186,7 @@ async fn the_history_left_is_told() {
     opened.hooks.on_history = std::sync::Arc::new(move |left| seen.lock().unwrap().push(left));
     opened.open(&Positions::default()).await.unwrap();
     crate::testing::until("the history is told", || !told.lock().unwrap().is_empty());
-    let oldest = super::super::history::oldest(&client).await.unwrap().time;
+    let oldest = super::super::stream::oldest(&client).await.unwrap().time;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     assert!(told.lock().unwrap()[0].as_secs() <= now - u64::from(oldest));
 }

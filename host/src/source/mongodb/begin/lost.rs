@@ -11,7 +11,7 @@ const IN_A_ROW: u32 = 3;
 
 /// Where a stream begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Point {
+pub(in crate::source::mongodb) enum Point {
     /// With the first change from now on.
     Now,
     /// Behind a token the operator gave.
@@ -24,7 +24,7 @@ pub(super) enum Point {
 
 /// What follows the loss of a position.
 #[derive(Debug)]
-pub(super) enum AfterLoss {
+pub(in crate::source::mongodb) enum AfterLoss {
     /// Only the operator can help.
     Stop(Fault),
     /// The stream begins anew there, in the next epoch.
@@ -35,16 +35,16 @@ pub(super) enum AfterLoss {
 
 /// Counts the losses without progress in between.
 #[derive(Debug, Default)]
-pub(super) struct Losses(u32);
+pub(in crate::source::mongodb) struct Losses(u32);
 
 impl Losses {
     /// A batch came: the stream goes on.
-    pub(super) fn progressed(&mut self) {
+    pub(in crate::source::mongodb) fn progressed(&mut self) {
         self.0 = 0;
     }
 
     /// What follows this loss.
-    pub(super) fn decide(&mut self, choice: OnLostPosition, fault: Fault) -> AfterLoss {
+    pub(in crate::source::mongodb) fn decide(&mut self, choice: OnLostPosition, fault: Fault) -> AfterLoss {
         let after = match choice {
             OnLostPosition::Stop => return AfterLoss::Stop(fault),
             OnLostPosition::CopyAgain => AfterLoss::CopyAgain,
