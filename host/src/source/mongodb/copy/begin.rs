@@ -8,7 +8,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
     Copy, OnCopy, READERS, Range, Schema, now,
-    place::{self, By, Part, Place as At, Span},
+    place::{self, By, Part, Place as At, Places, Span},
     plan,
     progress::Counter,
 };
@@ -84,7 +84,8 @@ impl Copy {
                 Part::Indexes => indexes.push_back(schema(Operation::CreateIndexes)),
                 Part::Range(_) => {
                     let counted = (span.by != By::Order).then_some((began, 0));
-                    ranges.push(Range { partition, namespace, span, at: position.clone(), counted });
+                    let Some(places) = Places::new(epoch, &span) else { continue };
+                    ranges.push(Range { partition, namespace, span, places, at: position.clone(), counted });
                 }
             }
         }

@@ -1,20 +1,19 @@
 //! Batches, cut off the replies of a range, and the place of each document in it.
 
-use bson::{Bson, raw::RawDocumentBuf};
+use std::fmt::Write as _;
+
 use bytes::Bytes;
+use bytestring::ByteString;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Copy, Range, now, place};
+use super::{Copy, Range, now};
 use crate::{
     batch::Batch,
-    change::{Change, Doc, Headers, Operation},
+    change::{Change, Doc, Headers, Namespace, Operation},
     error::{Code, Fault},
     format::elements::{Element, Elements, Malformed},
     position::Position,
-    source::{
-        BatchLimits,
-        mongodb::{event::Reply, order},
-    },
+    source::{BatchLimits, mongodb::event::Reply},
 };
 
 impl Copy {
@@ -33,7 +32,7 @@ impl Copy {
         let Some(range) = self.ranges.get_mut(index) else { return Ok((Batch::default(), usize::MAX)) };
         let mut batch = Batch { partition: range.partition.clone(), ..Batch::default() };
         let (mut offset, mut size) = (offset, 0);
-        let hash = xxh3_64(range.namespace.as_str().as_bytes());
+        let mut parts = Parts::new(self.epoch, &range.namespace);
         for document in reply.events(offset) {
             let (bytes, next) = document.map_err(malformed)?;
             if batch.changes.len() >= limits.max_events || (size > 0 && size + bytes.len() > limits.max_bytes) {
@@ -41,31 +40,29 @@ impl Copy {
             }
             let id = Elements::of(bytes).map_err(malformed)?.find(b"_id").map_err(malformed)?;
             let id = id.ok_or_else(|| malformed(Malformed("a document has no `_id`")))?;
-            let key = Key::of(&id).ok_or_else(|| malformed(Malformed("an `_id` cannot be read")))?;
-            let position =
-                range.behind(self.epoch, &id, &key).ok_or_else(|| malformed(Malformed("an `_id` is too big")))?;
             offset = next;
-            if position <= range.at {
+            if !parts.add(range, &id) {
                 continue;
             }
             batch.changes.push(Change {
-                id: format!("copy-{:x}-{hash:016x}-{:016x}", self.epoch, xxh3_64(&key.document)).into(),
+                id: ByteString::new(),
                 operation: Operation::Read,
                 namespace: range.namespace.clone(),
-                key: Doc::from_bytes(key.document).ok(),
+                key: None,
                 document: Some(reply.doc(bytes).map_err(malformed)?),
                 before: None,
                 update: None,
                 cluster_time: None,
                 wall_time: None,
                 headers: Headers::default(),
-                position: Some(position.clone()),
+                position: None,
             });
-            batch.position = Some(position);
             size += bytes.len();
         }
-        if let Some(position) = &batch.position {
+        parts.finish(&mut batch.changes);
+        if let Some(position) = batch.changes.last().and_then(|change| change.position.clone()) {
             range.at = position.clone();
+            batch.position = Some(position);
             self.counter.read(range.namespace.as_str(), batch.changes.len() as u64);
         }
         Ok((batch, offset))
@@ -73,40 +70,76 @@ impl Copy {
 }
 
 impl Range {
-    /// The position behind the next document.
-    fn behind(&mut self, epoch: u32, id: &Element<'_>, key: &Key) -> Option<Position> {
+    /// Adds the position behind the next document.
+    fn behind(&mut self, id: &Element<'_>, out: &mut Vec<u8>) {
         if self.counted.is_none() {
-            if let Some(sorts) = order::key(id) {
-                // What was read last is where the next reading begins.
-                self.span.min = Some(key.value.clone());
-                return place::behind(epoch, &sorts, &self.span);
+            if self.places.behind(id, out) {
+                return;
             }
             self.counted = Some((now(), 0));
         }
-        let (began, count) = self.counted.as_mut()?;
-        *count += 1;
-        place::counted(epoch, *began, *count, &self.span)
+        if let Some((began, count)) = &mut self.counted {
+            *count += 1;
+            self.places.counted(*began, *count, out);
+        }
     }
 }
 
-/// An `_id` by itself.
-struct Key {
-    /// `{_id: value}`.
-    document: Bytes,
-    value: Bson,
+/// Ids, keys and positions of the changes of one batch, in one buffer each.
+struct Parts {
+    /// What all ids begin with.
+    id: String,
+    ids: String,
+    keys: Vec<u8>,
+    positions: Vec<u8>,
+    /// Where those of each change end.
+    ends: Vec<(usize, usize, usize)>,
 }
 
-impl Key {
-    fn of(id: &Element<'_>) -> Option<Self> {
-        let length = 4 + 1 + 4 + id.value.len() + 1;
-        let mut bytes = Vec::with_capacity(length);
-        bytes.extend_from_slice(&u32::try_from(length).ok()?.to_le_bytes());
-        bytes.push(id.kind);
-        bytes.extend_from_slice(b"_id\0");
-        bytes.extend_from_slice(id.value);
-        bytes.push(0);
-        let document = RawDocumentBuf::from_bytes(bytes).ok()?;
-        let value = Bson::try_from(document.get("_id").ok()??).ok()?;
-        Some(Self { value, document: Bytes::from(document.into_bytes()) })
+impl Parts {
+    fn new(epoch: u32, namespace: &Namespace) -> Self {
+        let id = format!("copy-{epoch:x}-{:016x}-", xxh3_64(namespace.as_str().as_bytes()));
+        Self { id, ids: String::new(), keys: Vec::new(), positions: Vec::new(), ends: Vec::new() }
     }
+
+    /// Of the next document of a range; false for one that was read before.
+    fn add(&mut self, range: &mut Range, id: &Element<'_>) -> bool {
+        let start = self.positions.len();
+        range.behind(id, &mut self.positions);
+        if self.positions.get(start..).is_none_or(|position| position <= range.at.as_bytes()) {
+            self.positions.truncate(start);
+            return false;
+        }
+        let start = self.keys.len();
+        key(id, &mut self.keys);
+        let hash = xxh3_64(self.keys.get(start..).unwrap_or_default());
+        let _ = write!(self.ids, "{}{hash:016x}", self.id);
+        self.ends.push((self.ids.len(), self.keys.len(), self.positions.len()));
+        true
+    }
+
+    /// Gives the changes theirs.
+    fn finish(self, changes: &mut [Change]) {
+        let (ids, keys) = (ByteString::from(self.ids), Bytes::from(self.keys));
+        let positions = Bytes::from(self.positions);
+        let mut from = (0, 0, 0);
+        for (change, to) in changes.iter_mut().zip(self.ends) {
+            if let Some(id) = ids.get(from.0..to.0) {
+                change.id = ids.slice_ref(id);
+            }
+            change.key = Doc::from_bytes(keys.slice(from.1..to.1)).ok();
+            change.position = Some(Position::new(positions.slice(from.2..to.2)));
+            from = to;
+        }
+    }
+}
+
+/// Adds `{_id: value}`, whose length the server's limit on documents keeps small.
+fn key(id: &Element<'_>, out: &mut Vec<u8>) {
+    let length = 4 + 1 + 4 + id.value.len() + 1;
+    out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
+    out.push(id.kind);
+    out.extend_from_slice(b"_id\0");
+    out.extend_from_slice(id.value);
+    out.push(0);
 }

@@ -26,7 +26,11 @@ use tokio::{sync::mpsc, task::JoinSet};
 use xxhash_rust::xxh3::xxh3_64;
 
 pub(super) use self::begin::{Planned, is_unfinished, planned};
-use self::{place::Span, progress::Counter, read::Brought};
+use self::{
+    place::{Places, Span},
+    progress::Counter,
+    read::Brought,
+};
 use super::{
     event::Reply,
     faults::{Phase, Place as Server, fault},
@@ -57,6 +61,7 @@ struct Range {
     partition: ByteString,
     namespace: Arc<Namespace>,
     span: Span,
+    places: Places,
     /// Where it stands: what is there or before it was read.
     at: Position,
     /// In a range that is not read by order, or not any more: when this reading began, and how many documents it has seen.
