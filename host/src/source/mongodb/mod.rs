@@ -37,25 +37,25 @@ use std::{
 
 use mongodb::{Client, options::ClientOptions};
 
+use self::{
+    begin::Losses,
+    copy::Copy,
+    documents::{CatchUp, Images},
+    event::Names,
+    faults::{Phase, Place, fault, password_of},
+    loops::Loops,
+    stream::{Current, Splits, Stream, not_open},
+};
 pub use self::{
     begin::Target,
     copy::{CollectionProgress, CopyProgress, OnCopy},
     select::{Selection, problems as selection_problems},
 };
-use self::{
-    begin::{Begin, Losses},
-    copy::Copy,
-    documents::{CatchUp, Images},
-    event::{Names, epoch_of},
-    faults::{Phase, Place, fault, password_of},
-    loops::Loops,
-    stream::{Current, Splits, Stream, not_open},
-};
 use crate::{
     batch::Batch,
     config::{MongodbSourceConfig, OnLostPosition, SourceDdl},
     error::{Code, Fault},
-    position::{Position, Positions, WHOLE},
+    position::{Position, Positions},
     source::{BatchLimits, Hooks, Read, Source},
 };
 
@@ -147,36 +147,22 @@ impl MongodbSource {
         Ok((client, place))
     }
 
-    fn goes_on_after(&self, fault: &Fault) -> bool {
-        fault.code == Code::MongoPositionLost && self.config.on_lost_position != OnLostPosition::Stop
+    /// What follows a lost position is decided where the source is opened again; until then it is no reason to stop, if it need not be.
+    fn until_opened_again(&self, fault: Fault) -> Fault {
+        match fault.code == Code::MongoPositionLost && self.config.on_lost_position != OnLostPosition::Stop {
+            true => Fault::transient(fault.code, fault.message),
+            false => fault,
+        }
     }
 }
 
 impl Source for MongodbSource {
     async fn open(&mut self, from: &Positions) -> Result<Positions, Fault> {
         (self.stream, self.copy, self.after_copy) = (None, None, None);
-        match self.begin(from).await? {
-            Begin::Stream(mut positions) => {
-                let start = match self.open_stream(positions.whole()).await {
-                    Err(fault)
-                        if fault.code == Code::MongoPositionLost
-                            && self.config.on_lost_position == OnLostPosition::CopyAgain =>
-                    {
-                        let epoch = positions.whole().and_then(epoch_of).unwrap_or_default();
-                        return match self.copy_again(epoch, fault).await? {
-                            Begin::Stream(positions) | Begin::Copy(positions) => Ok(positions),
-                            Begin::Ended => Ok(from.clone()),
-                        };
-                    }
-                    opened => opened?,
-                };
-                if let Some(start) = start {
-                    positions.set(WHOLE, start);
-                }
-                Ok(positions)
-            }
-            Begin::Copy(positions) => Ok(positions),
-            Begin::Ended => Ok(from.clone()),
+        let begin = self.begin(from).await?;
+        match self.open_begun(begin).await {
+            Err(fault) if fault.code == Code::MongoPositionLost => self.after_loss(from.clone(), fault).await,
+            opened => opened,
         }
     }
 
@@ -193,13 +179,9 @@ impl Source for MongodbSource {
             }
             // Opened again when this future is dropped meanwhile.
             if let Some(position) = self.after_copy.clone() {
-                match self.open_stream(Some(&position)).await {
-                    Ok(_) => self.after_copy = None,
-                    Err(fault) if self.goes_on_after(&fault) => {
-                        return Err(Fault::transient(fault.code, fault.message));
-                    }
-                    Err(fault) => return Err(fault),
-                }
+                let opened = self.resume_stream(&position).await;
+                opened.map_err(|fault| self.until_opened_again(fault))?;
+                self.after_copy = None;
             }
             if let Some(position) = self.stream.as_mut().and_then(|stream| stream.announce.take()) {
                 return Ok(Read::Batch(Batch { position: Some(position), ..Batch::default() }));
@@ -217,11 +199,7 @@ impl Source for MongodbSource {
                         }
                         stream.current = Some(Current { reply: Arc::new(reply), offset: 0 });
                     }
-                    // What follows is decided where the stream is opened again.
-                    Some(Err(fault)) if self.goes_on_after(&fault) => {
-                        return Err(Fault::transient(fault.code, fault.message));
-                    }
-                    Some(Err(fault)) => return Err(fault),
+                    Some(Err(fault)) => return Err(self.until_opened_again(fault)),
                     None => return Err(not_open()),
                 }
             }

@@ -6,13 +6,13 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     Begin,
-    lost::{AfterLoss, Point},
+    lost::{Anew, Point},
     next_epoch,
 };
 use crate::{
-    config::{OnLostPosition, StartAt},
+    config::StartAt,
     error::{Code, Fault},
-    position::Position,
+    position::{Position, Positions, WHOLE},
     source::mongodb::{
         MongodbSource,
         documents::{CatchUp, Images},
@@ -24,36 +24,95 @@ use crate::{
 };
 
 impl MongodbSource {
-    /// Opens the stream behind a position, or where the configuration says.
-    pub(in crate::source::mongodb) async fn open_stream(
-        &mut self,
-        from: Option<&Position>,
-    ) -> Result<Option<Position>, Fault> {
-        let opener = self.opener().await?;
-        let begun = match from {
+    /// Opens what is begun with. Returns where that stands.
+    pub(in crate::source::mongodb) async fn open_begun(&mut self, begin: Begin) -> Result<Positions, Fault> {
+        let mut positions = match begin {
+            Begin::Stream(positions) => positions,
+            Begin::Copy(positions) => return Ok(positions),
+            // It stands where it stood.
+            Begin::Ended => return Ok(Positions::default()),
+        };
+        let start = match positions.whole() {
+            Some(position) => self.resume_stream(position).await?,
             None => {
+                let opener = self.opener().await?;
                 opener.images.check(&opener.client, &self.selection, &opener.scope, &opener.place).await?;
-                let point = point(&self.config.start);
-                let (token, cursor, first) = opener.begin(&point).await?;
-                opened(&opener, begins(&point));
-                Begun { epoch: 0, token, cursor, first, lost: false }
-            }
-            Some(position) => {
-                let token = token_of(position).map(str::to_owned).ok_or_else(foreign)?;
-                let epoch = epoch_of(position).unwrap_or_default();
-                match opener.open(&At::After(token.clone()), Phase::Resuming).await {
-                    Ok((cursor, first)) => {
-                        opened(&opener, "the change stream goes on where it stopped");
-                        Begun { epoch, token: Some(token), cursor, first, lost: false }
-                    }
-                    Err(fault) if fault.code == Code::MongoPositionLost => {
-                        self.after_loss(&opener, epoch, fault).await?
-                    }
-                    Err(fault) => return Err(fault),
-                }
+                self.begin_stream(opener, 0, &point(&self.config.start)).await?
             }
         };
-        let Begun { epoch, token, cursor, first, lost } = begun;
+        if let Some(start) = start {
+            positions.set(WHOLE, start);
+        }
+        Ok(positions)
+    }
+
+    /// Begins anew as the operator chose, when the server no longer has the position. It is decided here alone: whoever finds out
+    /// elsewhere has the source opened again.
+    pub(in crate::source::mongodb) async fn after_loss(
+        &mut self,
+        mut positions: Positions,
+        fault: Fault,
+    ) -> Result<Positions, Fault> {
+        // Behind all positions there are, whatever the new token is.
+        let epoch = next_epoch(positions.whole().and_then(epoch_of).unwrap_or_default());
+        let cause = fault.message.clone();
+        match self.losses.decide(self.config.on_lost_position, fault)? {
+            Anew::Copy => {
+                let what = "all that is watched is copied again; what was deleted in between stays in the sinks";
+                self.tell_loss(what, &cause);
+                let begin = self.begin_copy(epoch, true, true).await?;
+                positions = self.open_begun(begin).await?;
+            }
+            Anew::Stream(point) => {
+                let opener = self.opener().await?;
+                let start = self.begin_stream(opener, epoch, &point).await?;
+                self.tell_loss(&format!("{}; changes in between are missing in the sinks", begins(&point)), &cause);
+                if let Some(start) = start {
+                    positions.set(WHOLE, start);
+                }
+            }
+        }
+        if let Some(stream) = &mut self.stream {
+            stream.announce = positions.whole().cloned();
+        }
+        Ok(positions)
+    }
+
+    fn tell_loss(&self, what: &str, cause: &str) {
+        (self.hooks.on_lost)();
+        let place = self.client.as_ref().map(|(_, place)| place);
+        tracing::warn!(
+            event = "source_position_lost",
+            hosts = place.map(|place| &*place.hosts),
+            watched = place.map(|place| &*place.watched),
+            code = Code::MongoPositionLost.as_str(),
+            "the position is lost, and {what}: {cause}",
+        );
+    }
+
+    /// Opens the stream behind a position.
+    pub(in crate::source::mongodb) async fn resume_stream(
+        &mut self,
+        from: &Position,
+    ) -> Result<Option<Position>, Fault> {
+        let token = token_of(from).map(str::to_owned).ok_or_else(foreign)?;
+        let epoch = epoch_of(from).unwrap_or_default();
+        let opener = self.opener().await?;
+        let (cursor, first) = opener.open(&At::After(token.clone()), Phase::Resuming).await?;
+        opened(&opener, "the change stream goes on where it stopped");
+        Ok(self.streams(opener, Begun { epoch, token: Some(token), cursor, first }))
+    }
+
+    /// Opens a stream that has no position in this epoch yet.
+    async fn begin_stream(&mut self, opener: Opener, epoch: u32, point: &Point) -> Result<Option<Position>, Fault> {
+        let (token, cursor, first) = opener.begin(point).await?;
+        opened(&opener, begins(point));
+        Ok(self.streams(opener, Begun { epoch, token, cursor, first }))
+    }
+
+    /// Reads ahead from now on. Returns where the stream stands.
+    fn streams(&mut self, opener: Opener, begun: Begun) -> Option<Position> {
+        let Begun { epoch, token, cursor, first } = begun;
         let stands = match (first.is_read(0), &first.token) {
             (true, Some(token)) => Some(token),
             // With events in it, the post-batch token is behind them: the position is still where it was asked for. None is
@@ -81,10 +140,10 @@ impl MongodbSource {
             reader: tokio::spawn(read_ahead(opener, cursor, resume, sender)),
             current: Some(Current { reply: Arc::new(first), offset: 0 }),
             last: (start.clone(), Instant::now()),
-            announce: start.clone().filter(|_| lost),
+            announce: None,
             second,
         });
-        Ok(start)
+        start
     }
 
     pub(in crate::source::mongodb) async fn opener(&mut self) -> Result<Opener, Fault> {
@@ -99,47 +158,6 @@ impl MongodbSource {
             expanded: Arc::clone(&self.expanded),
         })
     }
-
-    /// Begins anew as the operator chose, when the server no longer has the position.
-    async fn after_loss(&mut self, opener: &Opener, epoch: u32, fault: Fault) -> Result<Begun, Fault> {
-        if self.config.on_lost_position == OnLostPosition::CopyAgain {
-            // A copy comes first: see `open`.
-            return Err(fault);
-        }
-        let told = fault.message.clone();
-        let point = match self.losses.decide(self.config.on_lost_position, fault) {
-            AfterLoss::Stop(fault) => return Err(fault),
-            AfterLoss::Begin(point) => point,
-            AfterLoss::CopyAgain => Point::Now,
-        };
-        let (token, cursor, first) = opener.begin(&point).await?;
-        (self.hooks.on_lost)();
-        tracing::warn!(
-            event = "source_position_lost",
-            hosts = opener.place.hosts,
-            watched = opener.place.watched,
-            code = Code::MongoPositionLost.as_str(),
-            "the position is lost, and {}; changes in between are missing in the sinks: {told}",
-            begins(&point),
-        );
-        // Behind all positions there are, whatever the new token is.
-        Ok(Begun { epoch: next_epoch(epoch), token, cursor, first, lost: true })
-    }
-
-    /// Copies all that is watched anew, as the operator chose for this loss.
-    pub(in crate::source::mongodb) async fn copy_again(&mut self, epoch: u32, fault: Fault) -> Result<Begin, Fault> {
-        let told = fault.message.clone();
-        if let AfterLoss::Stop(fault) = self.losses.decide(OnLostPosition::CopyAgain, fault) {
-            return Err(fault);
-        }
-        (self.hooks.on_lost)();
-        tracing::warn!(
-            event = "source_position_lost",
-            code = Code::MongoPositionLost.as_str(),
-            "the position is lost, and all that is watched is copied again; what was deleted in between stays in the sinks: {told}",
-        );
-        self.begin_copy(next_epoch(epoch), true, true).await
-    }
 }
 
 /// A stream that was just opened.
@@ -149,12 +167,10 @@ struct Begun {
     token: Option<String>,
     cursor: Cursor,
     first: Reply,
-    /// The position before it is lost.
-    lost: bool,
 }
 
 /// Where a stream without a position begins.
-fn point(start: &StartAt) -> Point {
+pub(super) fn point(start: &StartAt) -> Point {
     match start {
         StartAt::Now => Point::Now,
         StartAt::Token(token) => Point::Token(token.clone()),
