@@ -1,5 +1,6 @@
 //! What a source begins with: a copy, or the stream; and how one follows the other.
 
+mod given;
 mod lost;
 mod stream;
 
