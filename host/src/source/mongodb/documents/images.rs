@@ -21,6 +21,10 @@ pub(in crate::source::mongodb) struct Images {
 }
 
 impl Images {
+    /// None.
+    pub(in crate::source::mongodb) const OFF: Self =
+        Self { full_document: FullDocument::Off, before: BeforeImage::Off };
+
     pub(in crate::source::mongodb) fn new(config: &MongodbSourceConfig) -> Self {
         Self { full_document: config.full_document, before: config.before }
     }

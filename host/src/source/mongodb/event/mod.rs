@@ -15,8 +15,8 @@ use self::names::write_id;
 pub(super) use self::{
     names::{ID_LENGTH, Names},
     position::{
-        EPOCH_BYTES, PHASE_COPY, Places, epoch_of, position, seconds, token_of, token_text, token_time, told_until,
-        version_of,
+        EPOCH_BYTES, PHASE_COPY, Places, epoch_of, position, seconds, timestamp, token_of, token_text, token_time,
+        told_until, version_of,
     },
     reply::Reply,
 };

@@ -1,5 +1,6 @@
 //! Positions and the resume tokens in them.
 
+use bson::Timestamp;
 use bytes::Bytes;
 
 use crate::{format::elements::Elements, position::Position};
@@ -81,6 +82,11 @@ pub(in crate::source::mongodb) fn told_until(token: &str) -> Option<u64> {
     // Behind the time, as numbers in the sortable form: `2B` and two digits for the version, then the kind, 0 (`29`) for a mark.
     let is_mark = token.get(18..20) == Some("2B") && token.get(22..24) == Some("29");
     token_time(token).map(|time| if is_mark { time.saturating_sub(1) } else { time })
+}
+
+/// A cluster time as the server takes it.
+pub(in crate::source::mongodb) fn timestamp(time: u64) -> Timestamp {
+    Timestamp { time: seconds(time), increment: (time & u64::from(u32::MAX)) as u32 }
 }
 
 /// The seconds of a cluster time.

@@ -16,6 +16,8 @@ pub(in crate::source::mongodb) struct Reply {
     pub(super) buffer: Bytes,
     /// The events, an array document inside the buffer.
     events: Bytes,
+    /// Where the events begin that are to be read.
+    start: usize,
     /// The post-batch resume token, where the server sent one.
     pub(in crate::source::mongodb) token: Option<String>,
     /// The newest cluster time the server knew of.
@@ -47,7 +49,7 @@ impl Reply {
             }
         }
         let events = events.ok_or(Malformed("a reply has no batch"))?;
-        Ok(Self { events, token, operation_time, buffer })
+        Ok(Self { events, start: 0, token, operation_time, buffer })
     }
 
     /// The events behind the first `skip` bytes of their array, with the offset after each. After an error there is nothing more.
@@ -57,7 +59,7 @@ impl Reply {
     ) -> impl Iterator<Item = Result<(&[u8], usize), Malformed>> {
         // An array is a document: its length, then elements, then the terminator.
         let end = self.events.len().saturating_sub(1);
-        let mut at = skip.max(4);
+        let mut at = skip.max(self.start).max(4);
         std::iter::from_fn(move || {
             let rest = self.events.get(at..end).filter(|rest| !rest.is_empty())?;
             let event = event_at(rest);
@@ -76,7 +78,28 @@ impl Reply {
 
     /// Whether there is no event behind the first `skip` bytes.
     pub(in crate::source::mongodb) fn is_read(&self, skip: usize) -> bool {
-        skip.max(4) + 1 >= self.events.len()
+        skip.max(self.start).max(4) + 1 >= self.events.len()
+    }
+
+    /// Passes over the events up to a token. Whether all that comes is behind it.
+    pub(in crate::source::mongodb) fn pass_over(&mut self, until: &str) -> bool {
+        let mut start = 0;
+        let mut behind = false;
+        for event in self.events(0) {
+            let Ok((event, next)) = event else { break };
+            // One without a token is an error for who reads it.
+            let token = Event::read(event).ok().and_then(|event| token_text(event.token?));
+            behind = token.is_none_or(|token| token > until);
+            if behind {
+                break;
+            }
+            start = next;
+        }
+        self.start = start;
+        if let Some(token) = self.token.as_mut().filter(|token| token.as_str() < until) {
+            until.clone_into(token);
+        }
+        behind || self.token.as_deref().is_some_and(|token| token > until)
     }
 
     pub(in crate::source::mongodb) fn doc(&self, bytes: &[u8]) -> Result<Doc, Malformed> {

@@ -20,10 +20,7 @@ pub(super) use self::{
     opener::{At, Cursor, Opener, Splits},
 };
 use super::{event::Reply, faults::Phase};
-use crate::{
-    error::{Code, Fault},
-    position::Position,
-};
+use crate::{error::Fault, position::Position};
 
 /// How long the server waits for a first event before it answers with none.
 const AWAIT: Duration = Duration::from_secs(1);
@@ -81,13 +78,14 @@ pub(super) async fn read_ahead(
 ) {
     let mut closed = 0;
     loop {
-        let mut reply = opener.next(&mut cursor, Phase::Reading).await;
-        let again = match &reply {
+        let next = opener.next(&mut cursor).await;
+        let again = match &next {
             Ok(Some(_)) => false,
             // The server closes a stream after `invalidate`; it goes on behind that event.
             Ok(None) => true,
-            Err(fault) => fault.code == Code::MongoEventTooLarge && opener.splits_now(),
+            Err(failure) => opener.opens_otherwise(failure, &cursor.at).await,
         };
+        let mut reply = next.map_err(|failure| opener.fault(failure));
         if again {
             closed += 1;
             reply = match resume.as_ref().filter(|_| closed <= CLOSED_IN_A_ROW) {

@@ -25,8 +25,8 @@ use crate::{
     source::mongodb::{
         begin::Point,
         documents::Images,
-        event::{Reply, version_of},
-        faults::{Phase, Place, cannot_split, fault, must_split},
+        event::{Reply, timestamp, token_time, version_of},
+        faults::{Phase, Place, cannot_split, fault, has_no_such_event, must_split},
         select::Scope,
     },
 };
@@ -65,6 +65,9 @@ pub(in crate::source::mongodb) struct Cursor {
     raw: RawBatchCursor,
     /// Where the server splits large events.
     joiner: Option<Joiner>,
+    pub(super) at: At,
+    /// The token up to which events are passed over.
+    past: Option<String>,
 }
 
 /// Where a stream is opened.
@@ -73,12 +76,24 @@ pub(in crate::source::mongodb) enum At {
     Now,
     /// Behind a token.
     After(String),
+    /// Behind a token whose event this stream has not: by its time.
+    Past(String),
     /// With the events at and after a time.
     Since(Timestamp),
 }
 
+impl At {
+    /// The same place by the time of its token.
+    fn past(self) -> Self {
+        match self {
+            Self::After(token) => Self::Past(token),
+            other => other,
+        }
+    }
+}
+
 /// Why a stream is not open.
-enum Failure {
+pub(super) enum Failure {
     Server(Error),
     Told(Fault),
 }
@@ -176,6 +191,10 @@ impl Opener {
             At::Now => {}
             // `startAfter` works behind an `invalidate` too, where `resumeAfter` does not.
             At::After(token) => _ = change_stream.insert("startAfter", doc! { "_data": token }),
+            At::Past(token) => {
+                let time = timestamp(token_time(token).unwrap_or_default());
+                change_stream.insert("startAtOperationTime", time);
+            }
             At::Since(time) => _ = change_stream.insert("startAtOperationTime", *time),
         }
         if matches!(self.scope, Scope::Deployment) {
@@ -192,13 +211,14 @@ impl Opener {
 
     /// A cursor on the stream, with its first reply.
     pub(in crate::source::mongodb) async fn open(&self, at: &At, phase: Phase) -> Result<(Cursor, Reply), Fault> {
+        let mut at = at.clone();
         loop {
             let splits = self.splits.get();
             let split = splits == Splits::ON;
-            match self.attempt(at, split, phase).await {
+            match self.attempt(&at, split, phase).await {
                 // Tokens of newer servers, and of streams that are split, have a form that sorts behind the older one of the
                 // same moment: positions would go back.
-                Ok((_, first)) if splits == Splits::OFF && older_form(at, &first) => self.splits.set(Splits::ON),
+                Ok((_, first)) if splits == Splits::OFF && older_form(&at, &first) => self.splits.set(Splits::ON),
                 Ok(opened) => return Ok(opened),
                 Err(Failure::Server(error)) if split && cannot_split(&error) => {
                     tracing::info!(
@@ -212,10 +232,53 @@ impl Opener {
                     self.splits.set(Splits::ON);
                 }
                 Err(Failure::Server(error)) if self.knows_no_expanded(&error) => {}
+                Err(Failure::Server(error)) if has_no_such_event(&error) && self.has_happened(&at).await => {
+                    at = at.past();
+                    tracing::info!(
+                        event = "source_goes_on_by_time",
+                        hosts = self.place.hosts,
+                        watched = self.place.watched,
+                        "the change that the position names is not watched any more: the stream goes on behind it by its time"
+                    );
+                }
                 Err(Failure::Server(error)) => return Err(fault(&error, phase, &self.place)),
                 Err(Failure::Told(fault)) => return Err(fault),
             }
         }
+    }
+
+    /// Whether the server has the event of a token, be it selected or not: one of another deployment, or of before a backup was restored, is
+    /// no place to go on by its time. As it takes the right to read more than is selected, a no may mean that, too.
+    async fn has_happened(&self, at: &At) -> bool {
+        let At::After(token) = at else { return false };
+        if token_time(token).is_none() {
+            return false;
+        }
+        let mut whole = Self {
+            client: self.client.clone(),
+            scope: Scope::Deployment,
+            // Of each event its token, which is enough to see whether it is there.
+            stages: vec![doc! { "$project": { "_id": 1 } }],
+            images: Images::OFF,
+            splits: self.splits.clone(),
+            place: self.place.clone(),
+            expanded: Arc::default(),
+        };
+        let split = self.splits.get() == Splits::ON;
+        let database = match &self.scope {
+            Scope::Collection(database, _) | Scope::Database(database) => Some(Scope::Database(database.clone())),
+            Scope::Deployment => None,
+        };
+        for scope in database.into_iter().chain([Scope::Deployment]) {
+            whole.scope = scope;
+            for expanded in [true, false] {
+                whole.expanded.store(expanded, Ordering::Relaxed);
+                if whole.attempt(at, split, Phase::Resuming).await.is_ok() {
+                    return true;
+                }
+            }
+        }
+        false
     }
 
     /// Whether the server turned out not to know all events of collections, which is found out by asking for them, once.
@@ -253,32 +316,41 @@ impl Opener {
             Ok(opened) => opened.map_err(Failure::Server)?,
             Err(_) => return Err(Failure::Told(self.silent())),
         };
-        let mut cursor = Cursor { raw, joiner: split.then(Joiner::default) };
-        match self.reply(&mut cursor).await? {
+        let past = match at {
+            At::Past(token) => Some(token.clone()),
+            _ => None,
+        };
+        let mut cursor = Cursor { raw, joiner: split.then(Joiner::default), at: at.clone(), past };
+        match self.next(&mut cursor).await? {
             Some(first) => Ok((cursor, first)),
             None if phase == Phase::Reading => Err(Failure::Told(self.closed("again and again"))),
             None => Err(Failure::Told(self.closed("as soon as it was opened"))),
         }
     }
 
-    /// Whether a stream that met an event too large may be opened with the stage that splits it, for the first time.
-    pub(super) fn splits_now(&self) -> bool {
-        self.splits.0.compare_exchange(Splits::OFF, Splits::ON, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    /// Whether a stream that failed so while it was read may be opened again at once, in another way.
+    pub(super) async fn opens_otherwise(&self, failure: &Failure, opened: &At) -> bool {
+        match failure {
+            Failure::Server(error) if must_split(error) => {
+                let (off, on) = (Splits::OFF, Splits::ON);
+                self.splits.0.compare_exchange(off, on, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            }
+            // That the event of a token is missing shows with the first one behind it.
+            Failure::Server(error) => has_no_such_event(error) && self.has_happened(opened).await,
+            Failure::Told(_) => false,
+        }
+    }
+
+    /// What that means.
+    pub(super) fn fault(&self, failure: Failure) -> Fault {
+        match failure {
+            Failure::Server(error) => fault(&error, Phase::Reading, &self.place),
+            Failure::Told(fault) => fault,
+        }
     }
 
     /// The next reply; none when the server closed the stream.
-    pub(in crate::source::mongodb) async fn next(
-        &self,
-        cursor: &mut Cursor,
-        phase: Phase,
-    ) -> Result<Option<Reply>, Fault> {
-        self.reply(cursor).await.map_err(|failure| match failure {
-            Failure::Server(error) => fault(&error, phase, &self.place),
-            Failure::Told(fault) => fault,
-        })
-    }
-
-    async fn reply(&self, cursor: &mut Cursor) -> Result<Option<Reply>, Failure> {
+    pub(super) async fn next(&self, cursor: &mut Cursor) -> Result<Option<Reply>, Failure> {
         let malformed = |cause: Malformed| {
             let message = format!("an answer of MongoDB at {} cannot be read: {cause}", self.place.hosts);
             Failure::Told(Fault::transient(Code::MongoError, message))
@@ -286,10 +358,14 @@ impl Opener {
         match tokio::time::timeout(AWAIT + PATIENCE, cursor.raw.next()).await {
             Ok(Some(Ok(batch))) => {
                 let reply = Reply::new(Bytes::from_owner(Owner(batch))).map_err(malformed)?;
-                match &mut cursor.joiner {
-                    Some(joiner) => joiner.join(reply).map(Some).map_err(malformed),
-                    None => Ok(Some(reply)),
+                let mut reply = match &mut cursor.joiner {
+                    Some(joiner) => joiner.join(reply).map_err(malformed)?,
+                    None => reply,
+                };
+                if cursor.past.as_deref().is_some_and(|past| reply.pass_over(past)) {
+                    cursor.past = None;
                 }
+                Ok(Some(reply))
             }
             Ok(Some(Err(error))) => Err(Failure::Server(error)),
             Ok(None) => Ok(None),
@@ -310,7 +386,7 @@ impl Opener {
 
 /// Whether the tokens of a reply have an older form than the one it was opened behind.
 fn older_form(at: &At, first: &Reply) -> bool {
-    let At::After(after) = at else { return false };
+    let (At::After(after) | At::Past(after)) = at else { return false };
     let now = first.last_token();
     match (version_of(after), now.as_deref().and_then(version_of)) {
         (Some(then), Some(now)) => now < then,
