@@ -159,6 +159,19 @@ async fn large_events_are_split_by_the_server_and_joined() {
     plain.open(&all[2].position.clone().into()).await.unwrap();
     db.collection::<Document>("items").insert_one(doc! { "_id": 3 }).await.unwrap();
     assert!(changes(&mut plain, 1).await[0].position > all[2].position);
+    // Nor within a transaction, whose changes have one time: tokens of the older form would come before.
+    let (mut split, _) = source(required, LIMITS);
+    split.open(&all[2].position.clone().into()).await.unwrap();
+    let mut session = client.start_session().await.unwrap();
+    session.start_transaction().await.unwrap();
+    for n in 4..7 {
+        db.collection::<Document>("items").insert_one(doc! { "_id": n }).session(&mut session).await.unwrap();
+    }
+    session.commit_transaction().await.unwrap();
+    let one = changes(&mut split, 4).await.remove(1);
+    let (mut plain, _) = source(images(&server, FullDocument::Off, BeforeImage::Off), LIMITS);
+    plain.open(&one.position.clone().into()).await.unwrap();
+    assert!(changes(&mut plain, 2).await.iter().all(|change| change.position > one.position));
 }
 
 #[tokio::test]
