@@ -3,6 +3,7 @@
 use std::{
     io::{IsTerminal as _, Read as _, Write as _},
     path::{Path, PathBuf},
+    str::FromStr,
     time::Duration,
 };
 
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{complain, exit, print};
 use crate::{
     checkpoint::{About, Claim, Found, Store},
-    config::{self, CheckpointConfig, Config, PipelineConfig},
+    config::{self, CheckpointConfig, Config, PipelineConfig, StartAt},
     error::{Code, Fault},
     position::Positions,
     sink::{AnySink, Keeper as _},
@@ -37,8 +38,8 @@ pub(super) enum Action {
     },
     /// Store positions.
     Set {
-        /// What `show --json` printed; `-` for standard input. None: where the other sinks stand.
-        file: Option<PathBuf>,
+        /// Where they are from.
+        what: What,
         /// Of one sink alone.
         sink: Option<String>,
         /// Do not ask.
@@ -49,6 +50,37 @@ pub(super) enum Action {
         /// Do not ask.
         yes: bool,
     },
+}
+
+/// Positions to store.
+pub(super) enum What {
+    /// What `show --json` printed; `-` for standard input.
+    Printed(PathBuf),
+    /// Where the source finds this place.
+    At(StartAt),
+    /// Where the other sinks stand.
+    Others,
+}
+
+/// A resume token of MongoDB.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Token(pub(super) String);
+
+impl FromStr for Token {
+    type Err = &'static str;
+
+    /// As it is stored, or as shells and drivers print it.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        #[derive(Deserialize)]
+        struct Printed {
+            _data: String,
+        }
+        let token = serde_json::from_str(text).map_or_else(|_| text.trim().to_owned(), |Printed { _data: data }| data);
+        match !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            true => Ok(Self(token)),
+            false => Err("no resume token; it is the text of `_id._data` of a change event, such as 8265..."),
+        }
+    }
 }
 
 pub(super) fn checkpoint(file: &Path, pipeline: &str, action: Action) -> u8 {
@@ -185,7 +217,7 @@ async fn act(config: &Config, name: &str, action: Action) -> Result<(), Fault> {
             print(&format!("the position of pipeline {name} is forgotten\n"));
             Ok(())
         }
-        Action::Set { file, sink, yes } => {
+        Action::Set { what, sink, yes } => {
             if let Some(sink) = &sink
                 && !matches!(&pipeline.checkpoint, CheckpointConfig::Sink(_) if pipeline.sinks.contains_key(sink))
             {
@@ -196,9 +228,21 @@ async fn act(config: &Config, name: &str, action: Action) -> Result<(), Fault> {
                 (Some(sink), Record::Sink(name, _)) => name == sink,
                 _ => true,
             };
-            let positions = match &file {
-                Some(file) => read_positions(file)?,
-                None => {
+            let positions = match &what {
+                What::Printed(file) => read_positions(file)?,
+                What::At(start) => {
+                    let mut before = Positions::default();
+                    for record in &mut records {
+                        // One that cannot be read stands nowhere.
+                        if let Ok(Some(found)) = record.read().await
+                            && found.positions.whole() > before.whole()
+                        {
+                            before = found.positions;
+                        }
+                    }
+                    AnySource::positions_at(&pipeline.source, start, &before).await?
+                }
+                What::Others => {
                     let mut oldest: Option<Positions> = None;
                     for record in records.iter_mut().filter(|record| !chosen(record)) {
                         if let Some(found) = record.read().await?.filter(|found| found.about.is_some()) {
@@ -208,8 +252,9 @@ async fn act(config: &Config, name: &str, action: Action) -> Result<(), Fault> {
                     oldest.ok_or_else(|| {
                         Fault::fatal(
                             Code::ConfigValue,
-                            "no positions were given: name a file with what `tidegate checkpoint show --json` printed, or `-`; a new sink \
-                             gets those of the other sinks when it is named with --sink",
+                            "no positions were given: name a file with what `tidegate checkpoint show --json` printed, or `-`; --time or \
+                             --token take a place in the oplog of MongoDB; a new sink gets those of the other sinks when it is named with \
+                             --sink",
                         )
                     })?
                 }
@@ -300,4 +345,19 @@ fn confirm(question: &str, yes: bool) -> Result<(), Fault> {
         return Err(Fault::fatal(Code::ConfigValue, "nothing was changed"));
     }
     Err(Fault::fatal(Code::ConfigValue, format!("this asks first ({question}); without a terminal say --yes")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Token;
+
+    #[test]
+    fn a_token_is_taken_as_people_find_it() {
+        for text in ["8265A0", " 8265A0\n", r#"{"_data":"8265A0"}"#, r#"{ "_data": "8265A0", "_typeBits": "x" }"#] {
+            assert_eq!(text.parse(), Ok(Token("8265A0".to_owned())), "{text}");
+        }
+        for text in ["", "8265 A0", "now", r#"{"_data":""}"#, r#"{"token":"8265"}"#] {
+            assert!(text.parse::<Token>().is_err(), "{text}");
+        }
+    }
 }

@@ -18,8 +18,11 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
-use self::checkpoint::Action;
-use crate::pipeline::Mode;
+use self::checkpoint::{Action, Token, What};
+use crate::{
+    config::{Moment, StartAt},
+    pipeline::Mode,
+};
 
 /// Moves changes between databases, with your own logic in the middle.
 #[derive(Debug, Parser)]
@@ -86,7 +89,7 @@ enum CheckpointCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Store a position: that of another place, or of the other sinks for a new one.
+    /// Store a position: that of another place, of a time or token, or of the other sinks for a new one.
     Set {
         /// The configuration file (YAML).
         config: PathBuf,
@@ -94,6 +97,12 @@ enum CheckpointCommand {
         pipeline: String,
         /// A file with what `show --json` printed; - for standard input.
         positions: Option<PathBuf>,
+        /// The changes since this time, in UTC (2026-01-01T00:00:00Z), as far back as the server still has them. MongoDB sources.
+        #[arg(long, value_name = "TIME", conflicts_with = "positions")]
+        time: Option<Moment>,
+        /// The changes behind this resume token (8265..., or the whole of {"_data": "8265..."}). MongoDB sources.
+        #[arg(long, value_name = "TOKEN", conflicts_with_all = ["positions", "time"])]
+        token: Option<Token>,
         /// Only of this sink.
         #[arg(long)]
         sink: Option<String>,
@@ -162,8 +171,14 @@ pub fn main() -> ExitCode {
         Command::Checkpoint(command) => {
             let (config, pipeline, action) = match command {
                 CheckpointCommand::Show { config, pipeline, json } => (config, pipeline, Action::Show { json }),
-                CheckpointCommand::Set { config, pipeline, positions, sink, yes } => {
-                    (config, pipeline, Action::Set { file: positions, sink, yes })
+                CheckpointCommand::Set { config, pipeline, positions, time, token, sink, yes } => {
+                    let start = time.map(StartAt::Time).or_else(|| token.map(|Token(token)| StartAt::Token(token)));
+                    let what = match (positions, start) {
+                        (_, Some(start)) => What::At(start),
+                        (Some(file), None) => What::Printed(file),
+                        (None, None) => What::Others,
+                    };
+                    (config, pipeline, Action::Set { what, sink, yes })
                 }
                 CheckpointCommand::Reset { config, pipeline, yes } => (config, pipeline, Action::Reset { yes }),
             };

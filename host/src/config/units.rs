@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    str::FromStr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -28,15 +29,22 @@ pub struct Moment(pub SystemTime);
 
 impl<'de> Deserialize<'de> for Moment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        humantime::parse_rfc3339_weak(&text)
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+impl FromStr for Moment {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        humantime::parse_rfc3339_weak(text)
             .ok()
             // Resume tokens and oplogs count seconds from 1970 on, in 32 bits.
             .filter(|moment| {
                 moment.duration_since(UNIX_EPOCH).is_ok_and(|since| u32::try_from(since.as_secs()).is_ok())
             })
             .map(Moment)
-            .ok_or_else(|| de::Error::custom("not a time; write it in UTC, such as `2026-01-01T00:00:00Z`"))
+            .ok_or("not a time; write it in UTC, such as `2026-01-01T00:00:00Z`")
     }
 }
 

@@ -12,8 +12,8 @@ use std::{
 
 use crate::{
     batch::Batch,
-    config::{PipelineConfig, SourceConfig},
-    error::Fault,
+    config::{PipelineConfig, SourceConfig, StartAt},
+    error::{Code, Fault},
     position::Positions,
 };
 
@@ -43,6 +43,20 @@ pub struct Hooks {
     pub on_caught_up: Arc<dyn Fn() + Send + Sync>,
     /// How much further back than where the pipeline stands the system's history reaches.
     pub on_history: Arc<dyn Fn(Duration) + Send + Sync>,
+}
+
+impl Hooks {
+    /// Nobody is told.
+    pub fn silent() -> Self {
+        Self {
+            copied: Arc::default(),
+            on_ddl: Arc::new(|_, _| {}),
+            on_copy: Arc::new(|_| {}),
+            on_lost: Arc::new(|| {}),
+            on_caught_up: Arc::new(|| {}),
+            on_history: Arc::new(|_| {}),
+        }
+    }
 }
 
 /// What a source answers when asked for more.
@@ -122,6 +136,21 @@ impl AnySource {
     /// Whether silence is not enough to know that there is no more for now: the system says so itself.
     pub const fn tells_its_end(config: &SourceConfig) -> bool {
         matches!(config, SourceConfig::Mongodb(_) | SourceConfig::Redis(_))
+    }
+
+    /// The positions at a token or time that the operator gives, which the system itself is asked for: it has all that follows. They come
+    /// behind `before`, so that all sinks take what is read from there on, also again.
+    ///
+    /// # Errors
+    /// The system cannot begin there, or knows no such thing.
+    pub async fn positions_at(config: &SourceConfig, start: &StartAt, before: &Positions) -> Result<Positions, Fault> {
+        match config {
+            SourceConfig::Mongodb(config) => mongodb::MongodbSource::positions_at(config.clone(), start, before).await,
+            SourceConfig::File(_) | SourceConfig::Stdin(_) => Err(Fault::fatal(
+                Code::ConfigValue,
+                format!("{} has neither tokens nor times: they are those of a MongoDB source", Self::describe(config)),
+            )),
+        }
     }
 
     /// Kind and place without secrets, as it stands in checkpoints: `mongodb shop.[inventory,transactions]`.

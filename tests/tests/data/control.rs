@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use mongodb::bson::DateTime;
 use tidegate_tests::{Cli, Signal, eventually};
 
-use crate::scene::{PATIENCE, Scene, assert_exactly, config, numbered};
+use crate::scene::{PATIENCE, Scene, assert_exactly, config, numbered, numbers};
 
 #[tokio::test]
 async fn a_paused_pipeline_reads_nothing_and_goes_on_where_it_stopped() {
@@ -123,4 +125,61 @@ async fn a_checkpoint_is_shown_carried_over_and_given_up() {
     let mut host = scene.host(&[scene.plain()]);
     assert_eq!(host.wait_exit(Duration::from_secs(20)).await, Some(1));
     assert!(host.stderr().contains("TG0613"), "{}", host.stderr());
+}
+
+/// What an operator does at night whose position is gone, or who wants changes once more: without touching the configuration.
+#[tokio::test]
+async fn a_checkpoint_is_set_to_a_time_or_a_token() {
+    let scene = Scene::shared().await;
+    let sinks = format!("{{ out: {} }}", scene.stream_sink("out", "json"));
+    let pipelines = [format!("  main: {{ source: {}, sinks: {sinks}, checkpoint: sink }}", scene.source())];
+    let mut watched = scene.collection("things").watch().await.unwrap();
+    let mut host = scene.ready_host(&pipelines).await;
+    let file = host.dir().join("tidegate.yaml").to_str().unwrap().to_owned();
+    let before = DateTime::now().try_to_rfc3339_string().unwrap();
+    scene.collection("things").insert_many(numbered(0..10)).await.unwrap();
+    scene.wait_last("out", 9).await;
+    assert_eq!(host.stop().await, Some(0));
+    let mut token = serde_json::Value::Null;
+    for _ in 0..5 {
+        token = serde_json::to_value(watched.next().await.unwrap().unwrap().id).unwrap();
+    }
+    let run = async |args: &[&str]| Cli::run_in(scene.dir.path(), args, b"").await;
+    let set = async |more: &[&str]| run(&[&["checkpoint", "set", &file, "main", "--yes"], more].concat()).await;
+    for (wrong, code, says) in [
+        (&["--time", "yesterday"][..], 2, "2026-01-01T00:00:00Z"),
+        (&["--token", "nonsense"], 2, "_id._data"),
+        (&["--token", "82", "--time", &before], 2, "cannot be used with"),
+        (&["--time", "2100-01-01T00:00:00Z"], 1, "TG0104"),
+        (&["--token", "82000000010000000129295A1004"], 1, "TG0310"),
+    ] {
+        let refused = set(wrong).await;
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!((refused.status.code(), told.contains(says)), (Some(code), true), "{wrong:?}: {told}");
+    }
+    // Behind the fifth, as a shell prints it; then all of them once more.
+    for (given, first) in [(["--token".to_owned(), token.to_string()], 5), (["--time".to_owned(), before], 0)] {
+        let count = scene.entries("out").await.len();
+        let done = set(&[&given[0], &given[1]]).await;
+        assert!(done.status.success(), "{done:?}");
+        let mut host = scene.ready_host(&pipelines).await;
+        let again = 10 - first;
+        eventually(PATIENCE, "they come again", async || {
+            let found = scene.entries("out").await.len();
+            if found == count + again { Ok(()) } else { Err(found) }
+        })
+        .await;
+        let numbers = numbers(&scene.entries("out").await[count..]);
+        assert_eq!(numbers, (first as i32..10).collect::<Vec<_>>());
+        assert_eq!(host.stop().await, Some(0));
+    }
+    // A file of changes knows neither.
+    std::fs::write(scene.dir.path().join("changes.jsonl"), "").unwrap();
+    let file = scene.dir.path().join("file.yaml");
+    let text = format!("pipelines:\n{}", scene.pipeline("main", "{ file: { path: changes.jsonl } }", "[]", &sinks));
+    std::fs::write(&file, text).unwrap();
+    let refused =
+        run(&["checkpoint", "set", file.to_str().unwrap(), "main", "--yes", "--time", "2026-01-01T00:00:00Z"]).await;
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && told.contains("neither tokens nor times"), "{told}");
 }

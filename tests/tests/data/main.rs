@@ -13,6 +13,7 @@ mod ddl;
 mod dead_letters;
 mod dlq;
 mod entries;
+mod history;
 mod host_life;
 mod mirror;
 mod mongo_mirror;

@@ -3,6 +3,7 @@
 //! | error | fault |
 //! |---|---|
 //! | 286, 280, 464 in any phase; 260, 50811, 136, 40576, 40585 when opening | `TG0304`, fatal: the position is gone |
+//! | 280 because of what the operator's `pipeline` made of `_id` | `TG0307`, fatal |
 //! | 40573 | `TG0303`, fatal: a standalone server |
 //! | 13, 18, 8000, and refused log-ins | `TG0302`, fatal |
 //! | 286, 280, 260, 50811 and what is no token when beginning at the configured `start` | `TG0310`, fatal |
@@ -85,6 +86,15 @@ pub(super) fn fault(error: &Error, phase: Phase, place: &Place) -> Fault {
                 ),
             );
         }
+        if code == 280 && told.contains("modified by the pipeline") {
+            return Fault::fatal(
+                Code::MongoConfiguration,
+                format!(
+                    "the source's `pipeline` removes or changes `_id` of events from MongoDB at {hosts}, which is the position in the change \
+                     stream; let every stage keep it as it is (behind `$replaceRoot` and `$redact` too): {told}"
+                ),
+            );
+        }
         if LOST.contains(&code)
             || (opening && LOST_WHEN_OPENING.contains(&code))
             || (matches!(phase, Phase::Resuming | Phase::Starting) && !place.filtered && is_parse_error(code))
@@ -93,8 +103,9 @@ pub(super) fn fault(error: &Error, phase: Phase, place: &Place) -> Fault {
                 return Fault::fatal(
                     Code::MongoStartLost,
                     format!(
-                        "the change stream of {watched} at {hosts} cannot begin at the `start` of the source: {told}; take a time that \
-                         the oplog still reaches (`rs.printReplicationInfo()` tells), a token of this deployment, or `now`"
+                        "the change stream of {watched} at {hosts} cannot begin at the token or time that was given (`start` of the source, or \
+                         `tidegate checkpoint set`): {told}; take a time that the oplog still reaches (`rs.printReplicationInfo()` tells), \
+                         a token of this deployment, or `start: now`"
                     ),
                 );
             }
@@ -102,9 +113,9 @@ pub(super) fn fault(error: &Error, phase: Phase, place: &Place) -> Fault {
                 Code::MongoPositionLost,
                 format!(
                     "the change stream of {watched} at {hosts} cannot go on where it stopped: {told}; changes may be missing. \
-                     `on_lost_position` of the source lets it go on with the oldest change the server has, or from now on; \
-                     `tidegate checkpoint reset` does so once. Bring the targets in line by other means then. \
-                     A bigger oplog keeps history longer"
+                     `on_lost_position` of the source lets it copy all again, go on with the oldest change the server has, or from now on; \
+                     `tidegate checkpoint set CONFIG PIPELINE --time TIME` goes on once from a time of yours. Bring the targets in line by \
+                     other means then. A bigger oplog keeps history longer"
                 ),
             );
         }
@@ -185,6 +196,11 @@ fn no_image(told: &str, hosts: &str) -> String {
 /// Whether the server says that it does not know the stage that splits large events.
 pub(super) fn cannot_split(error: &Error) -> bool {
     told(error).contains("Unrecognized pipeline stage name: '$changeStreamSplitLargeEvent'")
+}
+
+/// Whether the server says that the stream has no event of the token it was opened behind, though its time is in the oplog.
+pub(super) fn has_no_such_event(error: &Error) -> bool {
+    server_code(error) == Some(280) && told(error).contains("resume token was not found")
 }
 
 /// Whether the server says that a token can be used only with the stage that splits large events.

@@ -30,7 +30,17 @@ const DEEPEST: usize = 100;
 /// The bytes of a value; none for one that has none here.
 pub(crate) fn key(element: &Element<'_>) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(24);
-    write(element, &mut out, 0).then_some(out)
+    append(element, &mut out).then_some(out)
+}
+
+/// The same behind what is there; false, and nothing is added, for a value that has none.
+pub(crate) fn append(element: &Element<'_>, out: &mut Vec<u8>) -> bool {
+    let start = out.len();
+    let has = write(element, out, 0);
+    if !has {
+        out.truncate(start);
+    }
+    has
 }
 
 fn write(element: &Element<'_>, out: &mut Vec<u8>, depth: usize) -> bool {

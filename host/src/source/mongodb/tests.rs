@@ -1,6 +1,7 @@
 //! Tests on a real server.
 
 mod deaths;
+mod filters;
 mod images;
 mod selection;
 

@@ -10,6 +10,9 @@
 //! What cannot be placed in that order (an `_id` that is a Decimal128 or holds one, code; a collection with a collation of its own;
 //! a capped collection, which is read as it lies) is read again from the start of its range, or from the first such document.
 
+mod begin;
+mod cut;
+mod describe;
 mod place;
 mod plan;
 mod progress;
@@ -17,30 +20,26 @@ mod read;
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
-use bson::{Bson, raw::RawDocumentBuf};
-use bytes::Bytes;
 use bytestring::ByteString;
 use mongodb::Client;
 use tokio::{sync::mpsc, task::JoinSet};
 use xxhash_rust::xxh3::xxh3_64;
 
+pub(super) use self::begin::{Planned, is_unfinished, planned};
 use self::{
-    place::{By, Part, Place as At, Span},
+    place::{Places, Span},
     progress::Counter,
     read::Brought,
 };
 use super::{
-    describe,
-    event::{Names, Reply, epoch_of},
+    event::Reply,
     faults::{Phase, Place as Server, fault},
-    order,
 };
 use crate::{
     batch::Batch,
-    change::{Change, Doc, Headers, Namespace, Operation},
-    error::{Code, Fault},
-    format::elements::{Element, Elements, Malformed},
-    position::{Position, Positions, WHOLE},
+    change::{Change, Namespace, Operation},
+    error::Fault,
+    position::Position,
     source::BatchLimits,
 };
 
@@ -62,6 +61,7 @@ struct Range {
     partition: ByteString,
     namespace: Arc<Namespace>,
     span: Span,
+    places: Places,
     /// Where it stands: what is there or before it was read.
     at: Position,
     /// In a range that is not read by order, or not any more: when this reading began, and how many documents it has seen.
@@ -101,137 +101,7 @@ pub(super) struct Copy {
     told: (Instant, Instant),
 }
 
-/// What a copy is made of.
-pub(super) struct Planned {
-    /// Before the first document of each range.
-    pub(super) positions: Positions,
-    /// Collections that cannot be copied.
-    pub(super) left_out: Vec<String>,
-}
-
-/// Cuts what is wanted into ranges.
-pub(super) async fn plan(
-    client: &Client,
-    server: &Server,
-    epoch: u32,
-    database: Option<&str>,
-    schemas: bool,
-    wanted: impl Fn(&str, &str) -> bool,
-) -> Result<Planned, Fault> {
-    let bad = |error: mongodb::error::Error| fault(&error, Phase::Copying, server);
-    let collections = plan::collections(client, database, wanted).await.map_err(bad)?;
-    let positions = plan::ranges(client, epoch, &collections, schemas, plan::RANGE).await.map_err(bad)?;
-    Ok(Planned { positions, left_out: plan::left_out(&collections) })
-}
-
-/// The epoch of a copy that is not at its end, by these positions: one of the stream's epoch, since a plan is stored before its stream.
-pub(super) fn is_unfinished(positions: &Positions) -> bool {
-    unfinished(positions).next().is_some()
-}
-
-fn unfinished(positions: &Positions) -> impl Iterator<Item = (&str, &Position, Span)> {
-    let epoch = positions.whole().and_then(epoch_of);
-    positions.iter().filter_map(move |(partition, position)| match place::read(position)? {
-        (of, At::Underway(span)) if Some(of) == epoch => Some((partition, position, *span)),
-        _ => None,
-    })
-}
-
 impl Copy {
-    /// Goes on with the ranges that are not done. Positions that are `announced` are handed out first, so that they are stored.
-    pub(super) async fn resume(
-        client: &Client,
-        server: &Server,
-        positions: &Positions,
-        announced: bool,
-        resumed: bool,
-        report: OnCopy,
-    ) -> Result<Self, Fault> {
-        let epoch = positions.whole().and_then(epoch_of).unwrap_or_default();
-        let after = positions.whole().and_then(super::event::token_of).and_then(super::event::told_until);
-        let mut names = Names::default();
-        let began = now();
-        let (mut ranges, mut creates, mut indexes) = (Vec::new(), VecDeque::new(), VecDeque::new());
-        for (partition, position, span) in unfinished(positions) {
-            let Some((namespace, part)) = place::part_of(partition) else { continue };
-            let Some(namespace) = Namespace::parse(namespace) else { continue };
-            let namespace = names.get(namespace.database(), namespace.collection());
-            let partition = ByteString::from(partition);
-            let schema = |operation| Schema { partition: partition.clone(), namespace: namespace.clone(), operation };
-            match part {
-                Part::Create => creates.push_back(schema(Operation::Create)),
-                Part::Indexes => indexes.push_back(schema(Operation::CreateIndexes)),
-                Part::Range(_) => {
-                    let counted = (span.by != By::Order).then_some((began, 0));
-                    ranges.push(Range { partition, namespace, span, at: position.clone(), counted });
-                }
-            }
-        }
-        let mut announce = VecDeque::new();
-        if announced {
-            // The stream's last: the ranges count from the moment it has their epoch.
-            let (stream, ranges): (Vec<_>, Vec<_>) = positions.iter().partition(|(partition, _)| *partition == WHOLE);
-            announce.extend(ranges.into_iter().chain(stream).map(|(name, position)| (name.into(), position.clone())));
-        }
-        let mut counter = Counter::new();
-        let mut by_collection: indexmap::IndexMap<&str, (u64, u64)> = indexmap::IndexMap::new();
-        for (partition, position) in positions.iter() {
-            if let (Some((namespace, Part::Range(_))), Some((of, at))) =
-                (place::part_of(partition), place::read(position))
-                && of == epoch
-            {
-                let (done, all) = by_collection.entry(namespace).or_default();
-                *done += u64::from(at == At::Done);
-                *all += 1;
-            }
-        }
-        for (namespace, (done, all)) in by_collection {
-            let Some(parsed) = Namespace::parse(namespace) else { continue };
-            let collection = client.database(parsed.database()).collection::<bson::Document>(parsed.collection());
-            let documents = collection.estimated_document_count().await;
-            let documents = documents.map_err(|error| fault(&error, Phase::Copying, server))?;
-            counter.add(namespace, documents, done, all);
-        }
-        let progress = counter.now();
-        tracing::info!(
-            event = "copy_started",
-            hosts = server.hosts,
-            collections = progress.collections.len(),
-            documents = progress.of_documents,
-            read = progress.documents,
-            "{}: {} documents in {} collections, {} of them read",
-            if resumed { "the copy goes on where it stopped" } else { "the documents that are there are copied first" },
-            progress.of_documents,
-            progress.collections.len(),
-            progress.documents,
-        );
-        report(progress);
-        let (sender, brought) = mpsc::channel(READERS);
-        let waiting = (0..ranges.len()).collect();
-        let (client, server) = (client.clone(), server.clone());
-        let told = (Instant::now(), Instant::now());
-        let readers = JoinSet::new();
-        let current = None;
-        Ok(Self {
-            epoch,
-            creates,
-            indexes,
-            ranges,
-            waiting,
-            readers,
-            sender,
-            brought,
-            current,
-            announce,
-            client,
-            server,
-            after,
-            counter,
-            report,
-            told,
-        })
-    }
-
     /// The next documents, or a position alone; none when all is read. Cancelling it loses nothing.
     pub(super) async fn next(&mut self, limits: &BatchLimits) -> Result<Option<Batch>, Fault> {
         if let Some((partition, position)) = self.announce.pop_front() {
@@ -365,98 +235,6 @@ impl Copy {
             progress.rate,
             underway.join(", ")
         );
-    }
-
-    /// Cuts one batch off a reply, and says how far that is.
-    fn cut(
-        &mut self,
-        index: usize,
-        reply: &Reply,
-        offset: usize,
-        limits: &BatchLimits,
-    ) -> Result<(Batch, usize), Fault> {
-        let hosts = &self.server.hosts;
-        let malformed = |cause: Malformed| {
-            Fault::transient(Code::MongoError, format!("an answer of MongoDB at {hosts} cannot be read: {cause}"))
-        };
-        let Some(range) = self.ranges.get_mut(index) else { return Ok((Batch::default(), usize::MAX)) };
-        let mut batch = Batch { partition: range.partition.clone(), ..Batch::default() };
-        let (mut offset, mut size) = (offset, 0);
-        let hash = xxh3_64(range.namespace.as_str().as_bytes());
-        for document in reply.events(offset) {
-            let (bytes, next) = document.map_err(malformed)?;
-            if batch.changes.len() >= limits.max_events || (size > 0 && size + bytes.len() > limits.max_bytes) {
-                break;
-            }
-            let id = Elements::of(bytes).map_err(malformed)?.find(b"_id").map_err(malformed)?;
-            let id = id.ok_or_else(|| malformed(Malformed("a document has no `_id`")))?;
-            let key = Key::of(&id).ok_or_else(|| malformed(Malformed("an `_id` cannot be read")))?;
-            let position =
-                range.behind(self.epoch, &id, &key).ok_or_else(|| malformed(Malformed("an `_id` is too big")))?;
-            offset = next;
-            if position <= range.at {
-                continue;
-            }
-            batch.changes.push(Change {
-                id: format!("copy-{:x}-{hash:016x}-{:016x}", self.epoch, xxh3_64(&key.document)).into(),
-                operation: Operation::Read,
-                namespace: range.namespace.clone(),
-                key: Doc::from_bytes(key.document).ok(),
-                document: Some(reply.doc(bytes).map_err(malformed)?),
-                before: None,
-                update: None,
-                cluster_time: None,
-                wall_time: None,
-                headers: Headers::default(),
-                position: Some(position.clone()),
-            });
-            batch.position = Some(position);
-            size += bytes.len();
-        }
-        if let Some(position) = &batch.position {
-            range.at = position.clone();
-            self.counter.read(range.namespace.as_str(), batch.changes.len() as u64);
-        }
-        Ok((batch, offset))
-    }
-}
-
-impl Range {
-    /// The position behind the next document.
-    fn behind(&mut self, epoch: u32, id: &Element<'_>, key: &Key) -> Option<Position> {
-        if self.counted.is_none() {
-            if let Some(sorts) = order::key(id) {
-                // What was read last is where the next reading begins.
-                self.span.min = Some(key.value.clone());
-                return place::behind(epoch, &sorts, &self.span);
-            }
-            self.counted = Some((now(), 0));
-        }
-        let (began, count) = self.counted.as_mut()?;
-        *count += 1;
-        place::counted(epoch, *began, *count, &self.span)
-    }
-}
-
-/// An `_id` by itself.
-struct Key {
-    /// `{_id: value}`.
-    document: Bytes,
-    value: Bson,
-}
-
-impl Key {
-    fn of(id: &Element<'_>) -> Option<Self> {
-        let length = 4 + 1 + 4 + id.value.len() + 1;
-        let mut bytes = Vec::with_capacity(length);
-        bytes.extend_from_slice(&u32::try_from(length).ok()?.to_le_bytes());
-        bytes.push(id.kind);
-        bytes.extend_from_slice(b"_id\0");
-        bytes.extend_from_slice(id.value);
-        bytes.push(0);
-        let document = RawDocumentBuf::from_bytes(bytes).ok()?;
-        let value = Bson::try_from(document.get("_id").ok()??).ok()?;
-        Some(Self { value, document: Bytes::from(document.into_bytes()) })
     }
 }
 

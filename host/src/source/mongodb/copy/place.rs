@@ -8,7 +8,7 @@
 //! | state | means | what sorts |
 //! |---|---|---|
 //! | 0 | nothing was read yet | |
-//! | 1 | up to a document, in a range whose order is known | the bytes of its `_id` ([`super::super::order`]) |
+//! | 1 | up to a document, in a range whose order is known | the bytes of its `_id` ([`order`]) |
 //! | 2 | up to a document that has no such bytes, or behind one | when the reading began, and a count |
 //! | 255 | all was read | |
 //!
@@ -16,8 +16,14 @@
 
 use bson::{Bson, Document};
 
-use super::super::event::{EPOCH_BYTES, PHASE_COPY};
-use crate::position::Position;
+use crate::{
+    format::elements::Element,
+    position::Position,
+    source::mongodb::{
+        event::{EPOCH_BYTES, PHASE_COPY},
+        order,
+    },
+};
 
 /// What the names of these partitions begin with.
 const PREFIX: &str = "copy ";
@@ -101,48 +107,92 @@ pub(super) fn part_of(partition: &str) -> Option<(&str, Part)> {
 
 /// The position before the first document of a range.
 pub(super) fn begin(epoch: u32, span: &Span) -> Option<Position> {
-    write(epoch, BEGIN, &[], span)
+    let mut out = Vec::new();
+    Places::new(epoch, span)?.write(BEGIN, &[], &mut out);
+    Some(Position::new(out))
 }
 
 /// The position behind the last document.
 pub(super) fn done(epoch: u32) -> Position {
-    let mut bytes = head(epoch);
-    bytes.push(DONE);
+    let mut bytes = Vec::with_capacity(EPOCH_BYTES + 2);
+    bytes.extend_from_slice(&epoch.to_be_bytes());
+    bytes.extend_from_slice(&[PHASE_COPY, DONE]);
     Position::new(bytes)
 }
 
-/// The position behind the document that `span` now begins with, whose `_id` has these sorting bytes.
-pub(super) fn behind(epoch: u32, key: &[u8], span: &Span) -> Option<Position> {
-    write(epoch, ORDERED, key, span)
+/// Writes the positions in a range: what all of them share is made once, and each document adds its `_id` alone.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    epoch: u32,
+    /// Where the next reading begins: an element `_id`, or nothing.
+    from: Vec<u8>,
+    /// The elements of the document behind that one.
+    rest: Vec<u8>,
 }
 
-/// The position behind so many documents of a reading that began then; the next reading begins anew where `span` does.
-pub(super) fn counted(epoch: u32, began: u64, count: u64, span: &Span) -> Option<Position> {
-    let sorts = [began.to_be_bytes(), count.to_be_bytes()].concat();
-    write(epoch, COUNTED, &sorts, span)
-}
-
-fn head(epoch: u32) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(96);
-    bytes.extend_from_slice(&epoch.to_be_bytes());
-    bytes.push(PHASE_COPY);
-    bytes
-}
-
-fn write(epoch: u32, state: u8, sorts: &[u8], span: &Span) -> Option<Position> {
-    let mut document = Document::new();
-    document.extend(span.min.as_ref().map(|min| ("_id".to_owned(), min.clone())));
-    document.extend(span.max.as_ref().map(|max| ("max".to_owned(), max.clone())));
-    if span.by != By::Order {
-        document.insert("by", span.by.as_str());
+impl Places {
+    /// None where the span cannot be written as BSON.
+    pub(super) fn new(epoch: u32, span: &Span) -> Option<Self> {
+        let mut rest = Document::new();
+        rest.extend(span.max.as_ref().map(|max| ("max".to_owned(), max.clone())));
+        if span.by != By::Order {
+            rest.insert("by", span.by.as_str());
+        }
+        let from: Document = span.min.as_ref().map(|min| ("_id".to_owned(), min.clone())).into_iter().collect();
+        Some(Self { epoch, from: elements(&from)?, rest: elements(&rest)? })
     }
-    let document = document.to_vec().ok()?;
-    let mut bytes = head(epoch);
-    bytes.push(state);
-    bytes.extend_from_slice(sorts);
-    bytes.extend_from_slice(&document);
-    bytes.extend_from_slice(&u32::try_from(document.len()).ok()?.to_be_bytes());
-    Some(Position::new(bytes))
+
+    /// Adds the position behind a document with this `_id`, where the next reading then begins; false, and nothing is added, for one
+    /// that has no sorting bytes.
+    pub(super) fn behind(&mut self, id: &Element<'_>, out: &mut Vec<u8>) -> bool {
+        let start = out.len();
+        self.head(ORDERED, out);
+        if !order::append(id, out) {
+            out.truncate(start);
+            return false;
+        }
+        self.from.clear();
+        self.from.push(id.kind);
+        self.from.extend_from_slice(b"_id\0");
+        self.from.extend_from_slice(id.value);
+        self.tail(out);
+        true
+    }
+
+    /// Adds the position behind so many documents of a reading that began then; the next reading begins where this one did.
+    pub(super) fn counted(&self, began: u64, count: u64, out: &mut Vec<u8>) {
+        self.write(COUNTED, &[began.to_be_bytes(), count.to_be_bytes()].concat(), out);
+    }
+
+    fn write(&self, state: u8, sorts: &[u8], out: &mut Vec<u8>) {
+        self.head(state, out);
+        out.extend_from_slice(sorts);
+        self.tail(out);
+    }
+
+    fn head(&self, state: u8, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.epoch.to_be_bytes());
+        out.extend_from_slice(&[PHASE_COPY, state]);
+    }
+
+    /// The document and its length, which the server's limit on documents keeps small.
+    fn tail(&self, out: &mut Vec<u8>) {
+        let length = u32::try_from(self.from.len() + self.rest.len() + AROUND).unwrap_or(u32::MAX);
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(&self.from);
+        out.extend_from_slice(&self.rest);
+        out.push(0);
+        out.extend_from_slice(&length.to_be_bytes());
+    }
+}
+
+/// Bytes of a document around its elements: its length and a zero.
+const AROUND: usize = 5;
+
+/// The elements of a document as bytes.
+fn elements(document: &Document) -> Option<Vec<u8>> {
+    let bytes = document.to_vec().ok()?;
+    bytes.get(4..bytes.len().checked_sub(1)?).map(<[u8]>::to_vec)
 }
 
 /// The epoch of a position, and what it says; none for bytes that are no place in a copy.
@@ -172,23 +222,37 @@ pub(super) fn read(position: &Position) -> Option<(u32, Place)> {
 
 #[cfg(test)]
 mod tests {
-    use bson::Bson;
+    use bson::{Bson, Document, doc};
 
-    use super::{By, Part, Place, Span, begin, behind, counted, done, part_of, partition, read};
-    use crate::position::Position;
+    use super::{By, Part, Place, Places, Span, begin, done, part_of, partition, read};
+    use crate::{format::elements::Elements, position::Position};
 
     fn span(min: Option<i32>, max: Option<i32>, by: By) -> Span {
         Span { min: min.map(Bson::from), max: max.map(Bson::from), by }
     }
 
+    /// The position behind a document of a range that is read from 1 to 100.
+    fn behind(id: impl Into<Bson>) -> Option<Position> {
+        let bytes = doc! { "_id": id.into() }.to_vec().expect("BSON");
+        let id = Elements::of(&bytes).expect("a document").next().expect("an element").expect("an element");
+        let mut out = Vec::new();
+        let mut places = Places::new(0, &span(Some(1), Some(100), By::Order)).expect("places");
+        places.behind(&id, &mut out).then(|| Position::new(out))
+    }
+
+    fn count(began: u64, count: u64) -> Position {
+        let mut out = Vec::new();
+        Places::new(0, &span(None, Some(9), By::Order)).expect("places").counted(began, count, &mut out);
+        Position::new(out)
+    }
+
     #[test]
     fn places_sort_as_they_are_reached_and_come_back() {
         let from = |id: i32| span(Some(id), Some(100), By::Order);
-        let at = |key: &[u8], id: i32| behind(0, key, &from(id)).expect("a place");
-        let count = |began, count| counted(0, began, count, &span(None, Some(9), By::Order)).expect("a place");
+        let at = |id: i32| behind(id).expect("a place");
         let first = begin(0, &from(1)).expect("a place");
-        let places =
-            [first.clone(), at(b"a", 2), at(b"b", 300), at(b"ba", 4), count(1, 0), count(1, 256), count(2, 0), done(0)];
+        let text = behind("a").expect("a place");
+        let places = [first.clone(), at(2), at(300), at(301), text, count(1, 0), count(1, 256), count(2, 0), done(0)];
         assert!(places.is_sorted_by(|a, b| a < b), "{places:?}");
         let later = begin(1, &from(1)).expect("a place");
         assert!(done(0) < later, "a later copy comes behind");
@@ -205,6 +269,25 @@ mod tests {
         for cut in 0..first.as_bytes().len() {
             drop(read(&Position::new(first.as_bytes()[..cut].to_vec())));
         }
+        assert_eq!(behind(doc! { "a": Bson::JavaScriptCode("f".to_owned()) }), None, "it has no bytes that sort");
+    }
+
+    /// Checkpoints of all versions are read by all.
+    #[test]
+    fn places_have_the_bytes_they_always_had() {
+        let written = |state: u8, sorts: &[u8], document: Document| {
+            let document = document.to_vec().expect("BSON");
+            let length = u32::try_from(document.len()).expect("a length");
+            Position::new([&[0, 0, 0, 0, 0, state], sorts, &document, &length.to_be_bytes()].concat())
+        };
+        let plain = span(Some(1), Some(100), By::Order);
+        assert_eq!(begin(0, &plain), Some(written(0, &[], doc! { "_id": 1, "max": 100 })));
+        let natural = span(None, None, By::Natural);
+        assert_eq!(begin(0, &natural), Some(written(0, &[], doc! { "by": "natural" })));
+        let sorts = [&[0x1E, 0xC0, 0, 0, 0, 0, 0, 0, 0][..], &[0; 8]].concat();
+        assert_eq!(behind(2), Some(written(1, &sorts, doc! { "_id": 2, "max": 100 })));
+        let sorts = [7_u64.to_be_bytes(), 8_u64.to_be_bytes()].concat();
+        assert_eq!(count(7, 8), written(2, &sorts, doc! { "max": 9 }));
     }
 
     #[test]

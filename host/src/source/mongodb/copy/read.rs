@@ -1,6 +1,6 @@
 //! Reads one range, ahead of who writes it.
 
-use bson::{Bson, Document, Timestamp, doc};
+use bson::{Bson, Document, doc};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use mongodb::{Client, options::RunCursorCommandOptions};
@@ -14,7 +14,7 @@ use crate::{
     change::Namespace,
     error::{Code, Fault},
     source::mongodb::{
-        event::Reply,
+        event::{Reply, timestamp},
         faults::{Phase, Place as Server, fault},
         stream::{Owner, PATIENCE},
     },
@@ -127,8 +127,7 @@ impl Task {
     fn found(&self, batch: i64) -> Document {
         let mut concern = doc! { "level": "majority" };
         if let Some(after) = self.after {
-            let time = Timestamp { time: (after >> 32) as u32, increment: (after & u64::from(u32::MAX)) as u32 };
-            concern.insert("afterClusterTime", time);
+            concern.insert("afterClusterTime", timestamp(after));
         }
         doc! { "find": self.namespace.collection(), "batchSize": batch, "readConcern": concern }
     }

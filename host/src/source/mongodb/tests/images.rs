@@ -159,6 +159,19 @@ async fn large_events_are_split_by_the_server_and_joined() {
     plain.open(&all[2].position.clone().into()).await.unwrap();
     db.collection::<Document>("items").insert_one(doc! { "_id": 3 }).await.unwrap();
     assert!(changes(&mut plain, 1).await[0].position > all[2].position);
+    // Nor within a transaction, whose changes have one time: tokens of the older form would come before.
+    let (mut split, _) = source(required, LIMITS);
+    split.open(&all[2].position.clone().into()).await.unwrap();
+    let mut session = client.start_session().await.unwrap();
+    session.start_transaction().await.unwrap();
+    for n in 4..7 {
+        db.collection::<Document>("items").insert_one(doc! { "_id": n }).session(&mut session).await.unwrap();
+    }
+    session.commit_transaction().await.unwrap();
+    let one = changes(&mut split, 4).await.remove(1);
+    let (mut plain, _) = source(images(&server, FullDocument::Off, BeforeImage::Off), LIMITS);
+    plain.open(&one.position.clone().into()).await.unwrap();
+    assert!(changes(&mut plain, 2).await.iter().all(|change| change.position > one.position));
 }
 
 #[tokio::test]
@@ -175,6 +188,52 @@ async fn a_large_event_is_told_where_the_server_cannot_split() {
     assert!(fault.message.contains("6.0.9") && fault.message.contains("updateDescription"), "{fault}");
 }
 
+/// Without images the stage is asked for when the first event is too large: here by a filter that says everything twice.
+#[tokio::test]
+async fn splitting_begins_with_the_first_event_that_needs_it() {
+    for (variable, splits) in [("TIDEGATE_MONGOD_6_0_SPLIT", true), ("TIDEGATE_MONGOD", false)] {
+        let (server, client) = Server::mongod_of(variable, false, &CACHE).await;
+        let items = client.database("shop").collection::<Document>("items");
+        let twice = vec![serde_json::json!({ "$addFields": { "again": "$fullDocument" } })];
+        let config = MongodbSourceConfig { pipeline: twice, ..images(&server, FullDocument::Off, BeforeImage::Off) };
+        let (mut opened, _) = source(config.clone(), LIMITS);
+        let start = opened.open(&Positions::default()).await.unwrap();
+        items.insert_one(doc! { "_id": 1 }).await.unwrap();
+        let small = changes(&mut opened, 1).await.remove(0);
+        items.insert_one(doc! { "_id": 2, "text": "x".repeat(9 << 20) }).await.unwrap();
+        items.insert_one(doc! { "_id": 3 }).await.unwrap();
+        if !splits {
+            let fault = loop {
+                match opened.next().await {
+                    Ok(_) => {}
+                    Err(fault) => break fault,
+                }
+            };
+            assert_eq!((fault.code, fault.is_transient()), (Code::MongoEventTooLarge, false), "{fault}");
+            let fault = refused(config, small.position.as_ref()).await;
+            assert_eq!((fault.code, fault.is_transient()), (Code::MongoEventTooLarge, false), "{fault}");
+            continue;
+        }
+        let mut all = vec![small];
+        all.extend(changes(&mut opened, 2).await);
+        let ids = |all: &[crate::change::Change]| {
+            all.iter().map(|change| decoded(&change.key).unwrap().get_i32("_id").unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&all), [1, 2, 3]);
+        assert!(all.windows(2).all(|pair| pair[0].position < pair[1].position));
+        assert!(all[1].size() > 9 << 20);
+        // The same when the event is met by a stream that is opened, and by one that was opened behind it.
+        let places = [start, all[0].position.clone().into(), all[1].position.clone().into()];
+        for (done, position) in places.into_iter().enumerate() {
+            let (mut again, _) = source(config.clone(), LIMITS);
+            again.open(&position).await.unwrap();
+            let rest = changes(&mut again, 3 - done).await;
+            assert_eq!(ids(&rest), [1, 2, 3][done..]);
+            assert_eq!(rest.last().unwrap().position, all[2].position);
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_history_left_is_told() {
     let (server, client) = Server::mongod(false).await;
@@ -186,7 +245,7 @@ async fn the_history_left_is_told() {
     opened.hooks.on_history = std::sync::Arc::new(move |left| seen.lock().unwrap().push(left));
     opened.open(&Positions::default()).await.unwrap();
     crate::testing::until("the history is told", || !told.lock().unwrap().is_empty());
-    let oldest = super::super::history::oldest(&client).await.unwrap().time;
+    let oldest = super::super::stream::oldest(&client).await.unwrap().time;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     assert!(told.lock().unwrap()[0].as_secs() <= now - u64::from(oldest));
 }

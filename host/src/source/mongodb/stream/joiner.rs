@@ -6,12 +6,11 @@
 
 use bson::raw::{RawArrayBuf, RawBsonRef, RawDocument, RawDocumentBuf, cstr};
 
-use super::event::Reply;
-use crate::format::elements::Malformed;
+use crate::{format::elements::Malformed, source::mongodb::event::Reply};
 
 /// Fragments of an event that is not whole yet.
 #[derive(Debug, Default)]
-pub(super) struct Joiner {
+pub(in crate::source::mongodb) struct Joiner {
     /// Its members so far.
     event: Option<RawDocumentBuf>,
 }
@@ -21,7 +20,7 @@ impl Joiner {
     ///
     /// # Errors
     /// What the server sent is no event, or fragments are missing.
-    pub(super) fn join(&mut self, reply: Reply) -> Result<Reply, Malformed> {
+    pub(in crate::source::mongodb) fn join(&mut self, reply: Reply) -> Result<Reply, Malformed> {
         const BROKEN: Malformed = Malformed("a fragment of a large event cannot be read");
         let mut split = self.event.is_some();
         for event in reply.events(0) {

@@ -11,10 +11,10 @@ use mongodb::{
     options::{FindOptions, ReadConcern, ReadPreference, SelectionCriteria},
 };
 
-use super::{event::Reply, stream::Owner};
 use crate::{
     change::{Change, Doc, Namespace, Operation},
     format::elements::Elements,
+    source::mongodb::{event::Reply, stream::Owner},
 };
 
 /// An `_id` as its type byte and bytes: equal only to the very same value.
@@ -25,7 +25,7 @@ type Id = (u8, Bytes);
 ///
 /// It is read from the primary, with read concern majority as the stream: a secondary could still be behind the update, and
 /// the old state would stay for good if no later change followed.
-pub(super) async fn attach(
+pub(in crate::source::mongodb) async fn attach(
     changes: &mut [Change],
     wanted_at: impl Fn(usize, &Change) -> bool,
     client: &Client,

@@ -16,14 +16,16 @@ use mongodb::{
     error::{Error, Result},
 };
 
-use super::faults::{Phase, Place, fault, redacted, told};
-use crate::error::{Code, Fault};
+use crate::{
+    error::{Code, Fault},
+    source::mongodb::faults::{Phase, Place, fault, redacted, told},
+};
 
 /// How often the oplog is looked at: two reads of one entry each.
 const INTERVAL: Duration = Duration::from_secs(30);
 
 /// The time of the oldest entry of the oplog.
-pub(super) async fn oldest(client: &Client) -> Result<Timestamp> {
+pub(in crate::source::mongodb) async fn oldest(client: &Client) -> Result<Timestamp> {
     let oplog = client.database("local").collection::<Document>("oplog.rs");
     let entry = oplog.find_one(doc! {}).sort(doc! { "$natural": 1 }).projection(doc! { "ts": 1 }).await?;
     match entry.as_ref().and_then(|entry| entry.get("ts")) {
@@ -33,7 +35,7 @@ pub(super) async fn oldest(client: &Client) -> Result<Timestamp> {
 }
 
 /// The fault for an oldest entry that cannot be found out.
-pub(super) fn not_found(error: &Error, place: &Place) -> Fault {
+pub(in crate::source::mongodb) fn not_found(error: &Error, place: &Place) -> Fault {
     let message = format!(
         "the position is lost, and the oldest entry of the oplog at {} cannot be read: {}; grant the user the role `read` on the database \
          `local`, or set `on_lost_position: newest`",
@@ -56,7 +58,7 @@ async fn is_full(client: &Client) -> Result<bool> {
 }
 
 /// Tells how much history is left, until it is aborted or may not read the oplog.
-pub(super) async fn watch(
+pub(in crate::source::mongodb) async fn watch(
     client: Client,
     place: Place,
     second: Arc<AtomicU32>,

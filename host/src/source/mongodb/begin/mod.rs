@@ -1,14 +1,18 @@
 //! What a source begins with: a copy, or the stream; and how one follows the other.
 
+mod given;
+mod lost;
+mod stream;
+
 use std::{collections::HashSet, sync::atomic::Ordering::Relaxed};
 
 use mongodb::Client;
 
+pub(super) use self::lost::{Losses, Point};
 use super::{
     Copy, MongodbSource,
     copy::{self, Planned},
     event::{epoch_of, position},
-    lost::Point,
 };
 use crate::{
     config::{FullDocument, OnLostPosition, PipelineConfig, Secret, SinkConfig, Snapshot, SourceDdl},
@@ -120,7 +124,7 @@ impl MongodbSource {
         };
         let schemas = self.config.ddl == SourceDdl::Deliver;
         let database = self.selection.one_database();
-        let planned = copy::plan(&opener.client, &opener.place, epoch, database, schemas, wanted).await?;
+        let planned = copy::planned(&opener.client, &opener.place, epoch, database, schemas, wanted).await?;
         let Planned { mut positions, left_out } = planned;
         for namespace in left_out {
             tracing::warn!(

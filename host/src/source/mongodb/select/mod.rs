@@ -3,12 +3,14 @@
 //! Patterns are globs: `*` for any characters, `?` for one, `\` before a character that means itself. The server gets them as
 //! anchored regular expressions on `ns`, so a collection that comes later and matches is picked up by the same cursor.
 
+mod glob;
+mod problems;
+
 use bson::{Bson, Document, doc};
 
-use super::{
-    faults::{Place, redacted},
-    glob::Glob,
-};
+use self::glob::Glob;
+pub use self::problems::problems;
+use super::faults::{Place, redacted};
 use crate::{
     config::{MongodbSourceConfig, WatchedOperation},
     error::{Code, Fault},
@@ -44,14 +46,14 @@ pub struct Selection {
 
 /// `database.collection`
 #[derive(Clone, Debug)]
-pub(super) struct Pattern {
-    pub(super) database: Glob,
-    pub(super) collection: Glob,
+struct Pattern {
+    database: Glob,
+    collection: Glob,
 }
 
 impl Pattern {
     /// Of one database, or with the database before the first dot; none where that is missing.
-    pub(super) fn new(one: Option<&str>, text: &str) -> Option<Self> {
+    fn new(one: Option<&str>, text: &str) -> Option<Self> {
         let (database, collection) = match one {
             Some(database) => (Glob::literal_of(database), text),
             None => {
@@ -62,12 +64,12 @@ impl Pattern {
         Some(Self { database, collection: Glob::new(collection) })
     }
 
-    pub(super) fn matches(&self, database: &str, collection: &str) -> bool {
+    fn matches(&self, database: &str, collection: &str) -> bool {
         self.database.matches(database) && self.collection.matches(collection)
     }
 
     /// The one collection it stands for, if it is one.
-    pub(super) fn literal(&self) -> Option<(String, String)> {
+    fn literal(&self) -> Option<(String, String)> {
         Some((self.database.literal()?, self.collection.literal()?))
     }
 }
@@ -82,7 +84,7 @@ pub(super) enum Scope {
 }
 
 impl Selection {
-    /// What a configuration selects. What it gets wrong is told by [`super::selected::problems`]; here it selects nothing.
+    /// What a configuration selects. What it gets wrong is told by [`problems`]; here it selects nothing.
     pub fn new(config: &MongodbSourceConfig) -> Self {
         let one = config.database.clone();
         let patterns =

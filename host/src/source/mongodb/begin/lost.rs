@@ -11,7 +11,7 @@ const IN_A_ROW: u32 = 3;
 
 /// Where a stream begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Point {
+pub(in crate::source::mongodb) enum Point {
     /// With the first change from now on.
     Now,
     /// Behind a token the operator gave.
@@ -22,34 +22,35 @@ pub(super) enum Point {
     Oldest,
 }
 
-/// What follows the loss of a position.
-#[derive(Debug)]
-pub(super) enum AfterLoss {
-    /// Only the operator can help.
-    Stop(Fault),
-    /// The stream begins anew there, in the next epoch.
-    Begin(Point),
-    /// All is copied anew, in the next epoch.
-    CopyAgain,
+/// How a source goes on after the loss of its position, in the next epoch.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::source::mongodb) enum Anew {
+    /// The stream begins there.
+    Stream(Point),
+    /// All is copied.
+    Copy,
 }
 
 /// Counts the losses without progress in between.
 #[derive(Debug, Default)]
-pub(super) struct Losses(u32);
+pub(in crate::source::mongodb) struct Losses(u32);
 
 impl Losses {
     /// A batch came: the stream goes on.
-    pub(super) fn progressed(&mut self) {
+    pub(in crate::source::mongodb) fn progressed(&mut self) {
         self.0 = 0;
     }
 
     /// What follows this loss.
-    pub(super) fn decide(&mut self, choice: OnLostPosition, fault: Fault) -> AfterLoss {
-        let after = match choice {
-            OnLostPosition::Stop => return AfterLoss::Stop(fault),
-            OnLostPosition::CopyAgain => AfterLoss::CopyAgain,
-            OnLostPosition::Oldest => AfterLoss::Begin(Point::Oldest),
-            OnLostPosition::Newest => AfterLoss::Begin(Point::Now),
+    ///
+    /// # Errors
+    /// Only the operator can help.
+    pub(in crate::source::mongodb) fn decide(&mut self, choice: OnLostPosition, fault: Fault) -> Result<Anew, Fault> {
+        let anew = match choice {
+            OnLostPosition::Stop => return Err(fault),
+            OnLostPosition::CopyAgain => Anew::Copy,
+            OnLostPosition::Oldest => Anew::Stream(Point::Oldest),
+            OnLostPosition::Newest => Anew::Stream(Point::Now),
         };
         self.0 += 1;
         if self.0 >= IN_A_ROW {
@@ -58,17 +59,17 @@ impl Losses {
                  bigger, or see what keeps the pipeline from reading: {}",
                 self.0, fault.message
             );
-            return AfterLoss::Stop(Fault::fatal(Code::MongoLostAgain, message));
+            return Err(Fault::fatal(Code::MongoLostAgain, message));
         }
-        after
+        Ok(anew)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{AfterLoss, Losses, Point};
+    use super::{Anew, Losses, Point};
     use crate::{
-        config::OnLostPosition::{Newest, Oldest, Stop},
+        config::OnLostPosition::{CopyAgain, Newest, Oldest, Stop},
         error::{Code, Fault},
     };
 
@@ -81,13 +82,13 @@ mod tests {
         let mut losses = Losses::default();
         for _ in 0..3 {
             for _ in 0..2 {
-                assert!(matches!(losses.decide(Oldest, lost()), AfterLoss::Begin(Point::Oldest)));
+                assert_eq!(losses.decide(Oldest, lost()).ok(), Some(Anew::Stream(Point::Oldest)));
             }
             losses.progressed();
         }
-        assert!(matches!(losses.decide(Newest, lost()), AfterLoss::Begin(Point::Now)));
-        assert!(matches!(losses.decide(Newest, lost()), AfterLoss::Begin(Point::Now)));
-        assert!(matches!(losses.decide(Newest, lost()), AfterLoss::Stop(fault) if fault.code == Code::MongoLostAgain));
-        assert!(matches!(losses.decide(Stop, lost()), AfterLoss::Stop(fault) if fault.code == Code::MongoPositionLost));
+        assert_eq!(losses.decide(Newest, lost()).ok(), Some(Anew::Stream(Point::Now)));
+        assert_eq!(losses.decide(CopyAgain, lost()).ok(), Some(Anew::Copy));
+        assert_eq!(losses.decide(Newest, lost()).err().map(|fault| fault.code), Some(Code::MongoLostAgain));
+        assert_eq!(losses.decide(Stop, lost()).err().map(|fault| fault.code), Some(Code::MongoPositionLost));
     }
 }

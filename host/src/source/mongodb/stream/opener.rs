@@ -1,12 +1,11 @@
-//! An open change stream: the cursor, the task that reads ahead of the pipeline, and how it is opened again.
+//! How a stream is opened, and opened again, by trying what the server knows.
 
 use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
-    time::Duration,
 };
 
 use bson::{Document, Timestamp, doc};
@@ -18,124 +17,28 @@ use mongodb::{
     options::{AggregateOptions, ReadConcern},
     raw_batch_cursor::RawBatchCursor,
 };
-use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
-use super::{
-    event::{Reply, version_of},
-    faults::{Phase, Place, cannot_split, fault, must_split},
-    history,
-    images::Images,
-    lost::Point,
-    select::Scope,
-    split::Joiner,
-};
+use super::{AWAIT, Owner, PATIENCE, history, joiner::Joiner};
 use crate::{
     error::{Code, Fault},
     format::elements::Malformed,
-    position::Position,
+    source::mongodb::{
+        begin::Point,
+        documents::Images,
+        event::{Reply, timestamp, token_time, version_of},
+        faults::{Phase, Place, cannot_split, fault, has_no_such_event, must_split},
+        select::Scope,
+    },
 };
 
 /// Events the server may put into one reply. It answers with fewer as soon as the oplog ends.
 const REPLY_EVENTS: u32 = 10_000;
-/// How long the server waits for a first event before it answers with none.
-const AWAIT: Duration = Duration::from_secs(1);
-/// How long an answer may take on top of that before the connection counts as dead. A server that has to read through
-/// a long oplog for few matching events answers late, so this is generous.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
-/// Replies read ahead; each is 16 MiB at most.
-pub(super) const AHEAD: usize = 2;
-/// How often in a row a stream may be closed by the server without an event before that is an error.
-const CLOSED_IN_A_ROW: u32 = 3;
 /// How often the oldest entry of the oplog may be gone before a stream is open behind it.
 const OLDEST_TRIES: u32 = 5;
 
-/// An open change stream.
-pub(super) struct Stream {
-    pub(super) replies: mpsc::Receiver<Result<Reply, Fault>>,
-    pub(super) reader: JoinHandle<()>,
-    pub(super) current: Option<Current>,
-    /// Where the last batch ended, and when it was handed out.
-    pub(super) last: (Option<Position>, Instant),
-    /// A new position that is to be stored before anything else.
-    pub(super) announce: Option<Position>,
-    /// The second the last batch ended at.
-    pub(super) second: Arc<AtomicU32>,
-    pub(super) history: JoinHandle<()>,
-}
-
-/// A reply that is being cut into batches.
-pub(super) struct Current {
-    pub(super) reply: Arc<Reply>,
-    /// Bytes of the event array that are done.
-    pub(super) offset: usize,
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.reader.abort();
-        self.history.abort();
-    }
-}
-
-/// The bytes of a reply, so that documents can be slices of it.
-pub(super) struct Owner(pub(super) mongodb::raw_batch_cursor::RawBatch);
-
-impl AsRef<[u8]> for Owner {
-    fn as_ref(&self) -> &[u8] {
-        self.0.as_raw_document().as_bytes()
-    }
-}
-
-/// Polls the cursor, so that the server works on the next reply while this one is processed.
-pub(super) async fn read_ahead(
-    opener: Opener,
-    mut cursor: Cursor,
-    mut resume: Option<String>,
-    sender: mpsc::Sender<Result<Reply, Fault>>,
-) {
-    let mut closed = 0;
-    loop {
-        let mut reply = opener.next(&mut cursor, Phase::Reading).await;
-        let again = match &reply {
-            Ok(Some(_)) => false,
-            // The server closes a stream after `invalidate`; it goes on behind that event.
-            Ok(None) => true,
-            Err(fault) => fault.code == Code::MongoEventTooLarge && opener.splits_now(),
-        };
-        if again {
-            closed += 1;
-            reply = match resume.as_ref().filter(|_| closed <= CLOSED_IN_A_ROW) {
-                Some(after) => match opener.open(&At::After(after.clone()), Phase::Resuming).await {
-                    Ok((reopened, first)) => {
-                        cursor = reopened;
-                        Ok(Some(first))
-                    }
-                    Err(fault) => Err(fault),
-                },
-                None => Err(opener.closed("again and again")),
-            };
-        }
-        let reply = match reply {
-            Ok(Some(reply)) => {
-                if !reply.is_read(0) || !again {
-                    closed = 0;
-                }
-                resume = reply.last_token().or(resume);
-                Ok(reply)
-            }
-            Ok(None) => continue,
-            Err(fault) => Err(fault),
-        };
-        let ended = reply.is_err();
-        if sender.send(reply).await.is_err() || ended {
-            return;
-        }
-    }
-}
-
 /// Whether large events are split by the server, learned by trying; one for all streams of a source.
 #[derive(Clone, Debug)]
-pub(super) struct Splits(Arc<AtomicU8>);
+pub(in crate::source::mongodb) struct Splits(Arc<AtomicU8>);
 
 impl Splits {
     /// Not needed: the stage costs the server a tenth of its speed, and without images events hardly ever are that large.
@@ -144,7 +47,7 @@ impl Splits {
     /// The server does not know the stage.
     const UNKNOWN: u8 = 2;
 
-    pub(super) fn new(on: bool) -> Self {
+    pub(in crate::source::mongodb) fn new(on: bool) -> Self {
         Self(Arc::new(AtomicU8::new(if on { Self::ON } else { Self::OFF })))
     }
 
@@ -158,43 +61,61 @@ impl Splits {
 }
 
 /// An open cursor.
-pub(super) struct Cursor {
+pub(in crate::source::mongodb) struct Cursor {
     raw: RawBatchCursor,
     /// Where the server splits large events.
     joiner: Option<Joiner>,
+    pub(super) at: At,
+    /// The token up to which events are passed over.
+    past: Option<String>,
 }
 
 /// Where a stream is opened.
 #[derive(Clone, Debug)]
-pub(super) enum At {
+pub(in crate::source::mongodb) enum At {
     Now,
     /// Behind a token.
     After(String),
+    /// Behind a token whose event this stream has not: by its time.
+    Past(String),
     /// With the events at and after a time.
     Since(Timestamp),
 }
 
+impl At {
+    /// The same place by the time of its token.
+    fn past(self) -> Self {
+        match self {
+            Self::After(token) => Self::Past(token),
+            other => other,
+        }
+    }
+}
+
 /// Why a stream is not open.
-enum Failure {
+pub(super) enum Failure {
     Server(Error),
     Told(Fault),
 }
 
 /// What it takes to open the stream, and to open it again.
-pub(super) struct Opener {
-    pub(super) client: Client,
-    pub(super) scope: Scope,
-    pub(super) stages: Vec<Document>,
-    pub(super) images: Images,
-    pub(super) splits: Splits,
-    pub(super) place: Place,
+pub(in crate::source::mongodb) struct Opener {
+    pub(in crate::source::mongodb) client: Client,
+    pub(in crate::source::mongodb) scope: Scope,
+    pub(in crate::source::mongodb) stages: Vec<Document>,
+    pub(in crate::source::mongodb) images: Images,
+    pub(in crate::source::mongodb) splits: Splits,
+    pub(in crate::source::mongodb) place: Place,
     /// Whether the server is asked for all events of collections, and not only for drop, rename and dropDatabase: since 6.0.
-    pub(super) expanded: Arc<AtomicBool>,
+    pub(in crate::source::mongodb) expanded: Arc<AtomicBool>,
 }
 
 impl Opener {
     /// Begins a stream that has no position yet: with its first reply, and the token it begins behind where the server tells one.
-    pub(super) async fn begin(&self, point: &Point) -> Result<(Option<String>, Cursor, Reply), Fault> {
+    pub(in crate::source::mongodb) async fn begin(
+        &self,
+        point: &Point,
+    ) -> Result<(Option<String>, Cursor, Reply), Fault> {
         let (at, phase) = match point {
             Point::Now => (At::Now, Phase::Opening),
             Point::Token(token) => (At::After(token.clone()), Phase::Starting),
@@ -270,6 +191,10 @@ impl Opener {
             At::Now => {}
             // `startAfter` works behind an `invalidate` too, where `resumeAfter` does not.
             At::After(token) => _ = change_stream.insert("startAfter", doc! { "_data": token }),
+            At::Past(token) => {
+                let time = timestamp(token_time(token).unwrap_or_default());
+                change_stream.insert("startAtOperationTime", time);
+            }
             At::Since(time) => _ = change_stream.insert("startAtOperationTime", *time),
         }
         if matches!(self.scope, Scope::Deployment) {
@@ -285,14 +210,15 @@ impl Opener {
     }
 
     /// A cursor on the stream, with its first reply.
-    pub(super) async fn open(&self, at: &At, phase: Phase) -> Result<(Cursor, Reply), Fault> {
+    pub(in crate::source::mongodb) async fn open(&self, at: &At, phase: Phase) -> Result<(Cursor, Reply), Fault> {
+        let mut at = at.clone();
         loop {
             let splits = self.splits.get();
             let split = splits == Splits::ON;
-            match self.attempt(at, split, phase).await {
+            match self.attempt(&at, split, phase).await {
                 // Tokens of newer servers, and of streams that are split, have a form that sorts behind the older one of the
                 // same moment: positions would go back.
-                Ok((_, first)) if splits == Splits::OFF && older_form(at, &first) => self.splits.set(Splits::ON),
+                Ok((_, first)) if splits == Splits::OFF && older_form(&at, &first) => self.splits.set(Splits::ON),
                 Ok(opened) => return Ok(opened),
                 Err(Failure::Server(error)) if split && cannot_split(&error) => {
                     tracing::info!(
@@ -306,10 +232,53 @@ impl Opener {
                     self.splits.set(Splits::ON);
                 }
                 Err(Failure::Server(error)) if self.knows_no_expanded(&error) => {}
+                Err(Failure::Server(error)) if has_no_such_event(&error) && self.has_happened(&at).await => {
+                    at = at.past();
+                    tracing::info!(
+                        event = "source_goes_on_by_time",
+                        hosts = self.place.hosts,
+                        watched = self.place.watched,
+                        "the change that the position names is not watched any more: the stream goes on behind it by its time"
+                    );
+                }
                 Err(Failure::Server(error)) => return Err(fault(&error, phase, &self.place)),
                 Err(Failure::Told(fault)) => return Err(fault),
             }
         }
+    }
+
+    /// Whether the server has the event of a token, be it selected or not: one of another deployment, or of before a backup was restored, is
+    /// no place to go on by its time. As it takes the right to read more than is selected, a no may mean that, too.
+    async fn has_happened(&self, at: &At) -> bool {
+        let At::After(token) = at else { return false };
+        if token_time(token).is_none() {
+            return false;
+        }
+        let mut whole = Self {
+            client: self.client.clone(),
+            scope: Scope::Deployment,
+            // Of each event its token, which is enough to see whether it is there.
+            stages: vec![doc! { "$project": { "_id": 1 } }],
+            images: Images::OFF,
+            splits: self.splits.clone(),
+            place: self.place.clone(),
+            expanded: Arc::default(),
+        };
+        let split = self.splits.get() == Splits::ON;
+        let database = match &self.scope {
+            Scope::Collection(database, _) | Scope::Database(database) => Some(Scope::Database(database.clone())),
+            Scope::Deployment => None,
+        };
+        for scope in database.into_iter().chain([Scope::Deployment]) {
+            whole.scope = scope;
+            for expanded in [true, false] {
+                whole.expanded.store(expanded, Ordering::Relaxed);
+                if whole.attempt(at, split, Phase::Resuming).await.is_ok() {
+                    return true;
+                }
+            }
+        }
+        false
     }
 
     /// Whether the server turned out not to know all events of collections, which is found out by asking for them, once.
@@ -347,28 +316,41 @@ impl Opener {
             Ok(opened) => opened.map_err(Failure::Server)?,
             Err(_) => return Err(Failure::Told(self.silent())),
         };
-        let mut cursor = Cursor { raw, joiner: split.then(Joiner::default) };
-        match self.reply(&mut cursor).await? {
+        let past = match at {
+            At::Past(token) => Some(token.clone()),
+            _ => None,
+        };
+        let mut cursor = Cursor { raw, joiner: split.then(Joiner::default), at: at.clone(), past };
+        match self.next(&mut cursor).await? {
             Some(first) => Ok((cursor, first)),
             None if phase == Phase::Reading => Err(Failure::Told(self.closed("again and again"))),
             None => Err(Failure::Told(self.closed("as soon as it was opened"))),
         }
     }
 
-    /// Whether a stream that met an event too large may be opened with the stage that splits it, for the first time.
-    fn splits_now(&self) -> bool {
-        self.splits.0.compare_exchange(Splits::OFF, Splits::ON, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    /// Whether a stream that failed so while it was read may be opened again at once, in another way.
+    pub(super) async fn opens_otherwise(&self, failure: &Failure, opened: &At) -> bool {
+        match failure {
+            Failure::Server(error) if must_split(error) => {
+                let (off, on) = (Splits::OFF, Splits::ON);
+                self.splits.0.compare_exchange(off, on, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            }
+            // That the event of a token is missing shows with the first one behind it.
+            Failure::Server(error) => has_no_such_event(error) && self.has_happened(opened).await,
+            Failure::Told(_) => false,
+        }
+    }
+
+    /// What that means.
+    pub(super) fn fault(&self, failure: Failure) -> Fault {
+        match failure {
+            Failure::Server(error) => fault(&error, Phase::Reading, &self.place),
+            Failure::Told(fault) => fault,
+        }
     }
 
     /// The next reply; none when the server closed the stream.
-    pub(super) async fn next(&self, cursor: &mut Cursor, phase: Phase) -> Result<Option<Reply>, Fault> {
-        self.reply(cursor).await.map_err(|failure| match failure {
-            Failure::Server(error) => fault(&error, phase, &self.place),
-            Failure::Told(fault) => fault,
-        })
-    }
-
-    async fn reply(&self, cursor: &mut Cursor) -> Result<Option<Reply>, Failure> {
+    pub(super) async fn next(&self, cursor: &mut Cursor) -> Result<Option<Reply>, Failure> {
         let malformed = |cause: Malformed| {
             let message = format!("an answer of MongoDB at {} cannot be read: {cause}", self.place.hosts);
             Failure::Told(Fault::transient(Code::MongoError, message))
@@ -376,10 +358,14 @@ impl Opener {
         match tokio::time::timeout(AWAIT + PATIENCE, cursor.raw.next()).await {
             Ok(Some(Ok(batch))) => {
                 let reply = Reply::new(Bytes::from_owner(Owner(batch))).map_err(malformed)?;
-                match &mut cursor.joiner {
-                    Some(joiner) => joiner.join(reply).map(Some).map_err(malformed),
-                    None => Ok(Some(reply)),
+                let mut reply = match &mut cursor.joiner {
+                    Some(joiner) => joiner.join(reply).map_err(malformed)?,
+                    None => reply,
+                };
+                if cursor.past.as_deref().is_some_and(|past| reply.pass_over(past)) {
+                    cursor.past = None;
                 }
+                Ok(Some(reply))
             }
             Ok(Some(Err(error))) => Err(Failure::Server(error)),
             Ok(None) => Ok(None),
@@ -392,7 +378,7 @@ impl Opener {
         Fault::transient(Code::MongoUnreachable, format!("MongoDB at {hosts} did not answer within {patience:?}"))
     }
 
-    fn closed(&self, when: &str) -> Fault {
+    pub(super) fn closed(&self, when: &str) -> Fault {
         let message = format!("MongoDB at {} closed the change stream {when}", self.place.hosts);
         Fault::transient(Code::MongoError, message)
     }
@@ -400,7 +386,7 @@ impl Opener {
 
 /// Whether the tokens of a reply have an older form than the one it was opened behind.
 fn older_form(at: &At, first: &Reply) -> bool {
-    let At::After(after) = at else { return false };
+    let (At::After(after) | At::Past(after)) = at else { return false };
     let now = first.last_token();
     match (version_of(after), now.as_deref().and_then(version_of)) {
         (Some(then), Some(now)) => now < then,

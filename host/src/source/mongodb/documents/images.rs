@@ -4,10 +4,10 @@ use bson::{Document, doc};
 use futures::TryStreamExt as _;
 use mongodb::{Client, error::Result};
 
-use super::{Selection, faults::Place, select::Scope};
 use crate::{
     config::{BeforeImage, FullDocument, MongodbSourceConfig},
     error::{Code, Fault},
+    source::mongodb::{Selection, faults::Place, select::Scope},
 };
 
 /// Collections that are named in an error at most.
@@ -15,18 +15,22 @@ const NAMED: usize = 5;
 
 /// Which images a stream asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Images {
+pub(in crate::source::mongodb) struct Images {
     full_document: FullDocument,
     before: BeforeImage,
 }
 
 impl Images {
-    pub(super) fn new(config: &MongodbSourceConfig) -> Self {
+    /// None.
+    pub(in crate::source::mongodb) const OFF: Self =
+        Self { full_document: FullDocument::Off, before: BeforeImage::Off };
+
+    pub(in crate::source::mongodb) fn new(config: &MongodbSourceConfig) -> Self {
         Self { full_document: config.full_document, before: config.before }
     }
 
     /// Whether any are.
-    pub(super) fn any(self) -> bool {
+    pub(in crate::source::mongodb) fn any(self) -> bool {
         self.before != BeforeImage::Off
             || matches!(self.full_document, FullDocument::WhenAvailable | FullDocument::Required)
     }
@@ -36,7 +40,7 @@ impl Images {
     }
 
     /// The options of the `$changeStream`.
-    pub(super) fn ask(self, change_stream: &mut Document) {
+    pub(in crate::source::mongodb) fn ask(self, change_stream: &mut Document) {
         match self.full_document {
             FullDocument::Lookup | FullDocument::Off => {}
             FullDocument::WhenAvailable => _ = change_stream.insert("fullDocument", "whenAvailable"),
@@ -50,7 +54,7 @@ impl Images {
     }
 
     /// Looks whether the collections that are there keep images, where they are required: else the first change would tell.
-    pub(super) async fn check(
+    pub(in crate::source::mongodb) async fn check(
         self,
         client: &Client,
         selection: &Selection,

@@ -1,6 +1,6 @@
 //! What is wrong with a selection, found before anything is connected.
 
-use super::select::{Pattern, Selection, is_internal};
+use super::{Pattern, Selection, is_internal};
 use crate::config::MongodbSourceConfig;
 
 /// One thing that is wrong.

@@ -18,7 +18,7 @@ const SWEEP: u32 = 64;
 
 /// How far the stream is behind the documents.
 #[derive(Debug)]
-pub(super) struct CatchUp {
+pub(in crate::source::mongodb) struct CatchUp {
     /// No document that was copied is newer.
     until: u64,
     /// Documents that were looked up, by a hash of namespace and key, and the time of the look. Two of the same hash cost a look too many.
@@ -29,12 +29,12 @@ pub(super) struct CatchUp {
 
 impl CatchUp {
     /// Until this time; without one it never ends.
-    pub(super) fn new(until: Option<u64>) -> Self {
+    pub(in crate::source::mongodb) fn new(until: Option<u64>) -> Self {
         Self { until: until.unwrap_or(u64::MAX), ahead: HashMap::new(), passed: false, batches: 0 }
     }
 
     /// Gives the updates of a batch that need one their document. One whose document is gone loses its description: the delete follows.
-    pub(super) async fn attach(&mut self, changes: &mut [Change], client: &Client) -> Result<()> {
+    pub(in crate::source::mongodb) async fn attach(&mut self, changes: &mut [Change], client: &Client) -> Result<()> {
         // The same for each try: nothing is kept before the answer is there, so that a cancelled call can be made again.
         let hashes: Vec<Option<u64>> = changes.iter().map(|change| self.needed(change)).collect();
         let looked = lookup::attach(changes, |index, _| hashes.get(index).is_some_and(Option::is_some), client).await?;
@@ -70,7 +70,7 @@ impl CatchUp {
     }
 
     /// Whether all that comes meets the state it was made on.
-    pub(super) fn is_over(&self) -> bool {
+    pub(in crate::source::mongodb) fn is_over(&self) -> bool {
         self.passed && self.ahead.is_empty()
     }
 }

@@ -1,0 +1,156 @@
+//! What a copy begins with: a plan, or the places where one that was stopped stands.
+
+use std::{collections::VecDeque, time::Instant};
+
+use bytestring::ByteString;
+use mongodb::Client;
+use tokio::{sync::mpsc, task::JoinSet};
+
+use super::{
+    Copy, OnCopy, READERS, Range, Schema, now,
+    place::{self, By, Part, Place as At, Places, Span},
+    plan,
+    progress::Counter,
+};
+use crate::{
+    change::{Namespace, Operation},
+    error::Fault,
+    position::{Position, Positions, WHOLE},
+    source::mongodb::{
+        event::{Names, epoch_of, token_of, told_until},
+        faults::{Phase, Place as Server, fault},
+    },
+};
+
+/// What a copy is made of.
+pub(in crate::source::mongodb) struct Planned {
+    /// Before the first document of each range.
+    pub(in crate::source::mongodb) positions: Positions,
+    /// Collections that cannot be copied.
+    pub(in crate::source::mongodb) left_out: Vec<String>,
+}
+
+/// Cuts what is wanted into ranges.
+pub(in crate::source::mongodb) async fn planned(
+    client: &Client,
+    server: &Server,
+    epoch: u32,
+    database: Option<&str>,
+    schemas: bool,
+    wanted: impl Fn(&str, &str) -> bool,
+) -> Result<Planned, Fault> {
+    let bad = |error: mongodb::error::Error| fault(&error, Phase::Copying, server);
+    let collections = plan::collections(client, database, wanted).await.map_err(bad)?;
+    let positions = plan::ranges(client, epoch, &collections, schemas, plan::RANGE).await.map_err(bad)?;
+    Ok(Planned { positions, left_out: plan::left_out(&collections) })
+}
+
+/// The epoch of a copy that is not at its end, by these positions: one of the stream's epoch, since a plan is stored before its stream.
+pub(in crate::source::mongodb) fn is_unfinished(positions: &Positions) -> bool {
+    unfinished(positions).next().is_some()
+}
+
+fn unfinished(positions: &Positions) -> impl Iterator<Item = (&str, &Position, Span)> {
+    let epoch = positions.whole().and_then(epoch_of);
+    positions.iter().filter_map(move |(partition, position)| match place::read(position)? {
+        (of, At::Underway(span)) if Some(of) == epoch => Some((partition, position, *span)),
+        _ => None,
+    })
+}
+
+impl Copy {
+    /// Goes on with the ranges that are not done. Positions that are `announced` are handed out first, so that they are stored.
+    pub(in crate::source::mongodb) async fn resume(
+        client: &Client,
+        server: &Server,
+        positions: &Positions,
+        announced: bool,
+        resumed: bool,
+        report: OnCopy,
+    ) -> Result<Self, Fault> {
+        let epoch = positions.whole().and_then(epoch_of).unwrap_or_default();
+        let after = positions.whole().and_then(token_of).and_then(told_until);
+        let mut names = Names::default();
+        let began = now();
+        let (mut ranges, mut creates, mut indexes) = (Vec::new(), VecDeque::new(), VecDeque::new());
+        for (partition, position, span) in unfinished(positions) {
+            let Some((namespace, part)) = place::part_of(partition) else { continue };
+            let Some(namespace) = Namespace::parse(namespace) else { continue };
+            let namespace = names.get(namespace.database(), namespace.collection());
+            let partition = ByteString::from(partition);
+            let schema = |operation| Schema { partition: partition.clone(), namespace: namespace.clone(), operation };
+            match part {
+                Part::Create => creates.push_back(schema(Operation::Create)),
+                Part::Indexes => indexes.push_back(schema(Operation::CreateIndexes)),
+                Part::Range(_) => {
+                    let counted = (span.by != By::Order).then_some((began, 0));
+                    let Some(places) = Places::new(epoch, &span) else { continue };
+                    ranges.push(Range { partition, namespace, span, places, at: position.clone(), counted });
+                }
+            }
+        }
+        let mut announce = VecDeque::new();
+        if announced {
+            // The stream's last: the ranges count from the moment it has their epoch.
+            let (stream, ranges): (Vec<_>, Vec<_>) = positions.iter().partition(|(partition, _)| *partition == WHOLE);
+            announce.extend(ranges.into_iter().chain(stream).map(|(name, position)| (name.into(), position.clone())));
+        }
+        let mut counter = Counter::new();
+        let mut by_collection: indexmap::IndexMap<&str, (u64, u64)> = indexmap::IndexMap::new();
+        for (partition, position) in positions.iter() {
+            if let (Some((namespace, Part::Range(_))), Some((of, at))) =
+                (place::part_of(partition), place::read(position))
+                && of == epoch
+            {
+                let (done, all) = by_collection.entry(namespace).or_default();
+                *done += u64::from(at == At::Done);
+                *all += 1;
+            }
+        }
+        for (namespace, (done, all)) in by_collection {
+            let Some(parsed) = Namespace::parse(namespace) else { continue };
+            let collection = client.database(parsed.database()).collection::<bson::Document>(parsed.collection());
+            let documents = collection.estimated_document_count().await;
+            let documents = documents.map_err(|error| fault(&error, Phase::Copying, server))?;
+            counter.add(namespace, documents, done, all);
+        }
+        let progress = counter.now();
+        tracing::info!(
+            event = "copy_started",
+            hosts = server.hosts,
+            collections = progress.collections.len(),
+            documents = progress.of_documents,
+            read = progress.documents,
+            "{}: {} documents in {} collections, {} of them read",
+            if resumed { "the copy goes on where it stopped" } else { "the documents that are there are copied first" },
+            progress.of_documents,
+            progress.collections.len(),
+            progress.documents,
+        );
+        report(progress);
+        let (sender, brought) = mpsc::channel(READERS);
+        let waiting = (0..ranges.len()).collect();
+        let (client, server) = (client.clone(), server.clone());
+        let told = (Instant::now(), Instant::now());
+        let readers = JoinSet::new();
+        let current = None;
+        Ok(Self {
+            epoch,
+            creates,
+            indexes,
+            ranges,
+            waiting,
+            readers,
+            sender,
+            brought,
+            current,
+            announce,
+            client,
+            server,
+            after,
+            counter,
+            report,
+            told,
+        })
+    }
+}
