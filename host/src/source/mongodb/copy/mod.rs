@@ -105,8 +105,8 @@ pub(super) struct Copy {
 pub(super) struct Planned {
     /// Before the first document of each range.
     pub(super) positions: Positions,
-    /// Collections that cannot be copied.
-    pub(super) left_out: Vec<String>,
+    /// Collections that are copied, and of which no stream tells.
+    pub(super) unwatched: Vec<String>,
 }
 
 /// Cuts what is wanted into ranges.
@@ -121,7 +121,7 @@ pub(super) async fn plan(
     let bad = |error: mongodb::error::Error| fault(&error, Phase::Copying, server);
     let collections = plan::collections(client, database, wanted).await.map_err(bad)?;
     let positions = plan::ranges(client, epoch, &collections, schemas, plan::RANGE).await.map_err(bad)?;
-    Ok(Planned { positions, left_out: plan::left_out(&collections) })
+    Ok(Planned { positions, unwatched: plan::unwatched(&collections) })
 }
 
 /// The epoch of a copy that is not at its end, by these positions: one of the stream's epoch, since a plan is stored before its stream.
@@ -389,19 +389,28 @@ impl Copy {
                 break;
             }
             let id = Elements::of(bytes).map_err(malformed)?.find(b"_id").map_err(malformed)?;
-            let id = id.ok_or_else(|| malformed(Malformed("a document has no `_id`")))?;
-            let key = Key::of(&id).ok_or_else(|| malformed(Malformed("an `_id` cannot be read")))?;
-            let position =
-                range.behind(self.epoch, &id, &key).ok_or_else(|| malformed(Malformed("an `_id` is too big")))?;
+            let key = match &id {
+                Some(id) => Some(Key::of(id).ok_or_else(|| malformed(Malformed("an `_id` cannot be read")))?),
+                // A time-series collection does not ask for one.
+                None if range.span.by == By::Natural => None,
+                None => return Err(malformed(Malformed("a document has no `_id`"))),
+            };
+            let place = range.behind(self.epoch, id.as_ref().zip(key.as_ref()));
+            let position = place.ok_or_else(|| malformed(Malformed("an `_id` is too big")))?;
             offset = next;
             if position <= range.at {
                 continue;
             }
             batch.changes.push(Change {
-                id: format!("copy-{:x}-{hash:016x}-{:016x}", self.epoch, xxh3_64(&key.document)).into(),
+                id: format!(
+                    "copy-{:x}-{hash:016x}-{:016x}",
+                    self.epoch,
+                    xxh3_64(key.as_ref().map_or(bytes, |key| &key.document))
+                )
+                .into(),
                 operation: Operation::Read,
                 namespace: range.namespace.clone(),
-                key: Doc::from_bytes(key.document).ok(),
+                key: key.and_then(|key| Doc::from_bytes(key.document).ok()),
                 document: Some(reply.doc(bytes).map_err(malformed)?),
                 before: None,
                 update: None,
@@ -422,9 +431,11 @@ impl Copy {
 }
 
 impl Range {
-    /// The position behind the next document.
-    fn behind(&mut self, epoch: u32, id: &Element<'_>, key: &Key) -> Option<Position> {
-        if self.counted.is_none() {
+    /// The position behind the next document, which has this `_id`.
+    fn behind(&mut self, epoch: u32, id: Option<(&Element<'_>, &Key)>) -> Option<Position> {
+        if self.counted.is_none()
+            && let Some((id, key)) = id
+        {
             if let Some(sorts) = order::key(id) {
                 // What was read last is where the next reading begins.
                 self.span.min = Some(key.value.clone());
