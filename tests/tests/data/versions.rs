@@ -170,8 +170,12 @@ async fn index_options(database: &Database) -> Vec<Document> {
     let list = database.run_cursor_command(doc! { "listIndexes": "things" }).await.unwrap();
     let mut found: Vec<Document> = list.try_collect().await.unwrap();
     found.sort_by_key(|index| index.get_str("name").unwrap().to_owned());
-    // Before 5.0 a server says of which collection they are.
-    found.iter_mut().for_each(|index| drop(index.remove("ns")));
+    // Which type of number a server makes of it is its own affair.
+    for index in &mut found {
+        if let Ok(seconds) = index.get_i64("expireAfterSeconds") {
+            index.insert("expireAfterSeconds", i32::try_from(seconds).unwrap());
+        }
+    }
     found
 }
 
