@@ -146,7 +146,7 @@ impl AnySource {
     pub async fn positions_at(config: &SourceConfig, start: &StartAt, before: &Positions) -> Result<Positions, Fault> {
         match config {
             SourceConfig::Mongodb(config) => mongodb::MongodbSource::positions_at(config.clone(), start, before).await,
-            SourceConfig::File(_) | SourceConfig::Stdin(_) => Err(Fault::fatal(
+            SourceConfig::Redis(_) | SourceConfig::File(_) | SourceConfig::Stdin(_) => Err(Fault::fatal(
                 Code::ConfigValue,
                 format!("{} has neither tokens nor times: they are those of a MongoDB source", Self::describe(config)),
             )),

@@ -12,7 +12,7 @@ use super::binary;
 /// let mongo = Mongo::start(MongoOptions::of(Version::V4_4)).await;
 /// # }
 /// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
     /// 4.4, the oldest that the driver talks to. No pre-images, no `showExpandedEvents`; `hint` for `min` and `max`, as all others.
     V4_4,

@@ -329,8 +329,8 @@ async fn c6_options_indexes_and_views_are_copied_with_the_documents() {
     source.collection("collated").insert_many(texts).await.unwrap();
     let config = mirror(&scene, "missing", ", ddl: deliver", "mirror", "sink");
     let mut host = scene.host(&[config]);
-    let left_out = host.wait_event("copy_left_out").await;
-    assert!(field(&left_out, "ns").unwrap().as_str().unwrap().ends_with(".series"), "{left_out}");
+    let unwatched = host.wait_event("copy_unwatched").await;
+    assert!(field(&unwatched, "ns").unwrap().as_str().unwrap().ends_with(".series"), "{unwatched}");
     host.wait_event("copy_done").await;
     wait_equal(&scene, &["capped", "collated", "plain", "valid"]).await;
     let capped = async |database: &Database| -> Vec<Document> {

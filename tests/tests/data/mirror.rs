@@ -226,6 +226,31 @@ async fn a_unique_value_that_changes_hands_within_a_batch_arrives() {
 }
 
 #[tokio::test]
+async fn what_is_new_at_the_source_and_there_at_the_target_is_replaced() {
+    for way in [PLAIN, KEEPING, DESCRIBED] {
+        let scene = Scene::shared().await;
+        let (things, mirror) = (scene.collection("things"), copy(&scene).collection::<Document>("things"));
+        mirror.insert_many((0..20).map(|n| doc! { "_id": n, "older": true })).await.unwrap();
+        stopped(&scene, way).await;
+        things.insert_many((0..100).map(|n| doc! { "_id": n, "n": n, "big": big() })).await.unwrap();
+        for n in 30..60 {
+            things.delete_one(doc! { "_id": n }).await.unwrap();
+            things.insert_one(doc! { "_id": n, "again": true }).await.unwrap();
+        }
+        things.update_many(doc! { "_id": { "$gt": 50 } }, doc! { "$inc": { "n": 1 } }).await.unwrap();
+        let mut host = started(&scene, way).await;
+        equal(&scene, "things").await;
+        // One by one: each is new to a batch of its own.
+        for n in 100..110 {
+            things.insert_one(doc! { "_id": n, "n": n }).await.unwrap();
+        }
+        equal(&scene, "things").await;
+        assert_eq!(host.stop().await, Some(0));
+        assert_eq!(scene.dead_letters(), Vec::<serde_json::Value>::new());
+    }
+}
+
+#[tokio::test]
 async fn a_value_that_is_unique_at_the_target_alone_is_dead_lettered_with_its_index() {
     for way in [PLAIN, KEEPING, DESCRIBED] {
         let scene = Scene::shared().await;

@@ -53,7 +53,8 @@ async fn write(database: &Database) {
 /// All documents of a database, by collection and `_id`.
 async fn content(database: &Database) -> BTreeMap<String, Vec<RawDocumentBuf>> {
     let mut content = BTreeMap::new();
-    for name in database.list_collection_names().await.unwrap() {
+    let names = database.list_collection_names().await.unwrap();
+    for name in names.into_iter().filter(|name| !name.starts_with("system.")) {
         let found = database.collection::<RawDocumentBuf>(&name).find(doc! {}).sort(doc! { "_id": 1 }).await.unwrap();
         content.insert(name, found.try_collect().await.unwrap());
     }
@@ -133,4 +134,104 @@ async fn c3_mongodb_5_0_and_6_0_that_splits_mirror_each_other() {
 #[tokio::test]
 async fn c3_mongodb_6_0_and_6_0_that_splits_mirror_each_other() {
     both_ways(Version::V6_0, Version::V6_0Split).await;
+}
+
+/// Collections of several kinds that are made, changed, dropped and renamed.
+async fn change_collections(database: &Database, version: Version) {
+    let run = async |command: Document| drop(database.run_command(command).await.unwrap());
+    run(doc! { "create": "german", "collation": { "locale": "de", "strength": 1 } }).await;
+    run(doc! { "create": "valid", "validator": { "n": { "$gte": 0 } } }).await;
+    // An older server tells nobody that it made something.
+    if version >= Version::V6_0 {
+        run(doc! { "create": "limited", "capped": true, "size": 100_000, "max": 7 }).await;
+        run(doc! { "create": "seen", "viewOn": "valid", "pipeline": [{ "$match": { "n": 1 } }] }).await;
+        let clustered = doc! { "key": { "_id": 1 }, "unique": true };
+        run(doc! { "create": "clustered", "clusteredIndex": clustered, "expireAfterSeconds": 100_000 }).await;
+    }
+    let indexes = vec![
+        doc! { "key": { "n": 1 }, "name": "n", "sparse": true },
+        doc! { "key": { "at": 1 }, "name": "ttl", "expireAfterSeconds": 100_000 },
+        doc! { "key": { "gone": 1 }, "name": "gone" },
+    ];
+    run(doc! { "createIndexes": "things", "indexes": indexes }).await;
+    run(doc! { "collMod": "things", "index": { "name": "ttl", "expireAfterSeconds": 90_000 } }).await;
+    run(doc! { "dropIndexes": "things", "index": "gone" }).await;
+    for name in ["limited", "german", "valid", "clustered", "old", "gone"] {
+        let numbered = (0..10).map(|n| doc! { "_id": n, "n": n });
+        database.collection::<Document>(name).insert_many(numbered).await.unwrap();
+    }
+    run(doc! { "drop": "gone" }).await;
+    let full = |name: &str| format!("{}.{name}", database.name());
+    let rename = doc! { "renameCollection": full("old"), "to": full("new") };
+    database.client().database("admin").run_command(rename).await.unwrap();
+}
+
+async fn index_options(database: &Database) -> Vec<Document> {
+    let list = database.run_cursor_command(doc! { "listIndexes": "things" }).await.unwrap();
+    let mut found: Vec<Document> = list.try_collect().await.unwrap();
+    found.sort_by_key(|index| index.get_str("name").unwrap().to_owned());
+    // Which type of number a server makes of it is its own affair.
+    for index in &mut found {
+        if let Ok(seconds) = index.get_i64("expireAfterSeconds") {
+            index.insert("expireAfterSeconds", i32::try_from(seconds).unwrap());
+        }
+    }
+    found
+}
+
+/// Updates as they are described, and what happens to collections, with the position in the target.
+async fn described_both_ways(one: Version, two: Version) {
+    let versions = [one, two];
+    let (one, two) = tokio::join!(Mongo::start(MongoOptions::of(one)), Mongo::start(MongoOptions::of(two)));
+    let names = TestNames::new();
+    let databases = [format!("{}-t", names.database()), format!("{}-b", names.database())];
+    let pipeline = |name: &str, from: &Mongo, to: &Mongo, database: &str| {
+        let source = format!(
+            r#"{{ mongodb: {{ uri: "{}", database: "{database}", full_document: off, ddl: deliver }} }}"#,
+            from.uri()
+        );
+        let sink = format!(r#"{{ mongodb: {{ uri: "{}", ddl: {{ drop: apply, rename: apply }} }} }}"#, to.uri());
+        format!("  {name}: {{ source: {source}, sinks: {{ out: {sink} }}, checkpoint: {{ sink: {{ lease: 2s }} }} }}")
+    };
+    let pipelines = [pipeline("there", &one, &two, &databases[0]), pipeline("back", &two, &one, &databases[1])];
+    let mut host = Host::start(&config("log: { level: info, format: json }", &pipelines));
+    host.wait_ready().await;
+    let clients = [one.client().await, two.client().await];
+    for (from, to, name, version) in
+        [(&clients[0], &clients[1], &databases[0], versions[0]), (&clients[1], &clients[0], &databases[1], versions[1])]
+    {
+        change_collections(&from.database(name), version).await;
+        write(&from.database(name)).await;
+        mirrored(from, to, name).await;
+        let (from, to) = (from.database(name), to.database(name));
+        let limited = async |database: &Database| {
+            database.collection::<Document>("limited").count_documents(doc! {}).await.unwrap()
+        };
+        if version >= Version::V6_0 {
+            assert_eq!(index_options(&to).await, index_options(&from).await, "{name}");
+            assert_eq!(limited(&to).await, 7);
+        }
+    }
+    let letters = std::fs::read_dir(host.dir().join(".tidegate")).unwrap();
+    let letters = letters.map(|file| file.unwrap().path()).filter(|path| path.to_string_lossy().contains(".dead."));
+    let letters: String = letters.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    assert_eq!(letters, "");
+    let missing = host.log().iter().filter(|line| line["event"] == "sink_document_missing").count();
+    assert_eq!(missing, 0);
+    assert_eq!(host.stop().await, Some(0));
+}
+
+#[tokio::test]
+async fn c3_c6_updates_and_changes_of_collections_between_4_4_and_6_0() {
+    described_both_ways(Version::V4_4, Version::V6_0).await;
+}
+
+#[tokio::test]
+async fn c3_c6_updates_and_changes_of_collections_between_5_0_and_6_0() {
+    described_both_ways(Version::V5_0, Version::V6_0).await;
+}
+
+#[tokio::test]
+async fn c3_c6_updates_and_changes_of_collections_between_4_4_and_5_0() {
+    described_both_ways(Version::V4_4, Version::V5_0).await;
 }

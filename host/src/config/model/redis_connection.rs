@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::super::units::Span;
 
-/// `tls` of a Redis sink, dead letter or checkpoint, for a `rediss://` URL
+/// `tls` of a Redis source, sink, dead letter or checkpoint, for a `rediss://` URL
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RedisTlsConfig {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{super::units::Span, Secret, ten_seconds};
+use super::{super::units::Span, RedisTlsConfig, Secret, ten_seconds};
 
 /// `source.redis`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -12,6 +12,9 @@ use super::{super::units::Span, Secret, ten_seconds};
 pub struct RedisSourceConfig {
     /// `redis://` or `rediss://`.
     pub url: Secret,
+    /// Certificates, for `rediss://`.
+    #[serde(default)]
+    pub tls: RedisTlsConfig,
     /// Streams, names or patterns.
     pub streams: Vec<String>,
     /// How often it is looked for new streams.

@@ -13,7 +13,7 @@ use crate::{error::Code, source::redis::Naming};
 
 impl Check<'_> {
     pub(super) fn redis_source(&mut self, at: &At<'_>, redis: &RedisSourceConfig) {
-        self.redis_url(at, &redis.url);
+        self.redis_url(at, &redis.url, &redis.tls);
         self.span(&at.key("timeout"), redis.timeout, Duration::from_millis(10), HOUR);
         self.span(&at.key("discover_every"), redis.discover_every, Duration::from_millis(10), HOUR);
         if redis.streams.is_empty() {

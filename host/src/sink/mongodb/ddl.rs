@@ -22,7 +22,7 @@ use crate::{
     mongodb_faults::{Trouble, write_trouble},
 };
 
-/// How long an index may take to be built. Asking again joins the build that runs.
+/// How long an index may take to be built, or a collection to be merged. Asking again joins the build that runs, and merges anew.
 const BUILD_PATIENCE: Duration = Duration::from_secs(600);
 const NAMESPACE_NOT_FOUND: i32 = 26;
 const INDEX_NOT_FOUND: i32 = 27;
@@ -93,6 +93,7 @@ impl MongodbSink {
             Operation::Rename => self.ddl_rename(database, collection, &description).await?,
             Operation::Insert | Operation::Update | Operation::Replace | Operation::Delete | Operation::Read => Ok(()),
         };
+        self.shapes.forget();
         Ok(match done {
             Ok(()) => {
                 tracing::info!(
@@ -111,7 +112,8 @@ impl MongodbSink {
     async fn ddl_run(&mut self, database: &str, mut command: Document) -> Result<Result<Document, No>, Fault> {
         let client = self.connector.client().await?;
         command.insert("writeConcern", doc! { "w": "majority" });
-        let patience = if command.contains_key("createIndexes") { BUILD_PATIENCE } else { PATIENCE };
+        let takes_long = command.contains_key("createIndexes") || command.contains_key("aggregate");
+        let patience = if takes_long { BUILD_PATIENCE } else { PATIENCE };
         let database = client.database(database);
         let error = match tokio::time::timeout(patience, database.run_command(command).into_future()).await {
             Ok(Ok(answer)) => return Ok(Ok(answer)),
@@ -311,19 +313,46 @@ impl MongodbSink {
         name: &str,
         description: &Document,
     ) -> Result<Result<(), No>, Fault> {
-        let Some((to_database, to)) = description.get_document("to").ok().and_then(|to| {
+        let Some((to_database, to_name)) = description.get_document("to").ok().and_then(|to| {
             let database = self.config.database.as_deref().or_else(|| to.get_str("db").ok())?;
             Some((database.to_owned(), to.get_str("coll").ok()?.to_owned()))
         }) else {
             return Ok(Err(No { code: 0, told: "it does not say what the collection is called now".to_owned() }));
         };
         let drop_target = !matches!(description.get("dropTarget"), None | Some(Bson::Boolean(false) | Bson::Null));
-        let (from, to) = (format!("{database}.{name}"), format!("{to_database}.{to}"));
+        let to_name = &*to_name;
+        let (from, to) = (format!("{database}.{name}"), format!("{to_database}.{to_name}"));
         let rename = doc! { "renameCollection": from, "to": to, "dropTarget": drop_target };
         match self.ddl_run("admin", rename).await? {
+            Err(no) if no.code == NAMESPACE_EXISTS => self.ddl_merge(database, name, &to_database, to_name).await,
             Err(no) if no.code != NAMESPACE_NOT_FOUND => Ok(Err(no)),
             _ => Ok(Ok(())),
         }
+    }
+
+    /// A collection gets a name that is taken at the target, as where the documents were copied under that name already, and the rename
+    /// is read behind the copy. What stands under the old name comes over what stands under the new one: the stream goes on behind the
+    /// rename for both, so what is older is written again and what is gone is deleted again.
+    async fn ddl_merge(
+        &mut self,
+        database: &str,
+        name: &str,
+        to_database: &str,
+        to: &str,
+    ) -> Result<Result<(), No>, Fault> {
+        let into =
+            doc! { "into": { "db": to_database, "coll": to }, "whenMatched": "replace", "whenNotMatched": "insert" };
+        let merge = doc! { "aggregate": name, "pipeline": [{ "$merge": into }], "cursor": {} };
+        if let Err(no) = self.ddl_run(database, merge).await? {
+            return Ok(Err(no));
+        }
+        tracing::warn!(
+            event = "sink_rename_merged",
+            ns = format!("{database}.{name}"),
+            to = format!("{to_database}.{to}"),
+            "the target has a collection of the new name already: the documents of the old name were written into it"
+        );
+        self.ddl_drop(database, name).await
     }
 }
 

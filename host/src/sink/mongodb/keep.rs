@@ -45,16 +45,10 @@ impl MongodbSink {
         partition: &str,
         to: Option<&Position>,
     ) -> Result<Vec<usize>, Failure> {
-        self.run_outside(statements).await?;
+        self.run_outside(statements, part).await?;
         let (Some(to), Some(mut session)) = (to, self.session.take()) else { return Err(no_positions().into()) };
         let done = self.transact_in(&mut session, statements, part, Some((partition, to))).await;
         self.session = Some(session);
-        if let Err(Failure::Fault(fault)) = &done
-            && fault.code == Code::MongoNoTransactions
-            && self.finds_capped(statements).await?
-        {
-            return Err(Failure::Capped);
-        }
         match (&done, self.ledger.as_mut()) {
             (Ok(_), Some(ledger)) => ledger.moved(partition, to),
             (Err(Failure::Fault(_)), Some(ledger)) => ledger.unsure = true,
@@ -69,6 +63,7 @@ impl MongodbSink {
         statements: &Statements,
         part: &[(usize, Delivery<'_>)],
     ) -> Result<Vec<usize>, Failure> {
+        self.run_outside(statements, part).await?;
         let client = self.connector.client().await?;
         let mut session = self.connector.answer(client.start_session().into_future()).await?;
         self.transact_in(&mut session, statements, part, None).await
@@ -91,7 +86,11 @@ impl MongodbSink {
             None => Ok(()),
         };
         let done = match done {
-            Ok(()) => self.run_in(session, statements, part).await,
+            Ok(()) => {
+                let client = session.client();
+                let commands = statements.commands.iter().filter(|command| !command.shape.is_outside());
+                self.run(&client, commands, part, Some(&mut *session), true).await
+            }
             Err(failure) => Err(failure),
         };
         let done = match done {

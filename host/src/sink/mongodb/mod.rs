@@ -9,9 +9,9 @@ mod ddl;
 mod describe;
 mod journal;
 mod keep;
-mod outside;
 mod rewrite;
 mod run;
+mod shapes;
 mod statements;
 pub(crate) mod target;
 
@@ -22,9 +22,9 @@ use mongodb::ClientSession;
 
 use self::{
     ddl::Ddl,
-    outside::Outside,
     run::{Concern, Failure},
-    statements::{Order, Plan, Rules, Statements, Unfit},
+    shapes::Shapes,
+    statements::{Order, Places, Plan, Rules, Statements, Unfit},
     target::Targets,
 };
 use crate::{
@@ -42,6 +42,8 @@ use crate::{
 
 /// Changes in one write.
 const CHUNK: usize = 1000;
+/// Writes that look for each document, after one that met a document which it took for new.
+const LOOKING: u32 = 100;
 /// Bytes in one write; one change alone may be bigger.
 const CHUNK_BYTES: usize = 8 << 20;
 /// The collection with the records of sinks that keep their positions.
@@ -67,7 +69,9 @@ pub struct MongodbSink {
     ddl_told: Told,
     /// Updates may come as descriptions alone; see [`MongodbSink::from_source`].
     described: bool,
-    outside: Outside,
+    shapes: Shapes,
+    /// How many writes are still to look for each document.
+    looking: u32,
 }
 
 /// What the target has in the place of a late change.
@@ -101,7 +105,8 @@ impl MongodbSink {
             late: false,
             ddl_told: Told::default(),
             described: false,
-            outside: Outside::default(),
+            shapes: Shapes::default(),
+            looking: 0,
         }
     }
 
@@ -179,14 +184,19 @@ impl MongodbSink {
             if part.is_empty() && !keeping {
                 return Ok(Wrote::All);
             }
+            let places = Places::of(&self.targets, part);
+            if self.config.mode != WriteMode::Append {
+                self.shapes.learn(&mut self.connector, places.names()).await?;
+            }
             let rules = Rules {
                 mode: self.config.mode,
-                targets: &self.targets,
+                shapes: &self.shapes,
                 late: self.late,
                 described: self.described,
                 exact: keeping,
+                fresh: self.looking == 0 && !self.late,
             };
-            let statements = match Statements::new(&rules, &plan, part) {
+            let statements = match Statements::new(&rules, &plan, part, places) {
                 Ok(statements) => statements,
                 Err(unfit) => {
                     for Unfit { delivery, reason } in unfit {
@@ -205,7 +215,11 @@ impl MongodbSink {
             } else if plan.order == Order::Cleared {
                 self.transact_alone(&statements, part).await
             } else {
-                self.run(&statements, part, plan.order == Order::Source).await
+                self.run_alone(&statements, part, plan.order == Order::Source).await
+            };
+            let written = match written {
+                Err(Failure::Fault(fault)) if self.mistook(&statements, &fault).await? => Err(Failure::Mistaken),
+                written => written,
             };
             let refused_before = writes.refused().len();
             match written {
@@ -216,6 +230,7 @@ impl MongodbSink {
                     missing.append(&mut missed);
                     writes.pass(statements.passed);
                     (most, plan) = (CHUNK, Plan::default());
+                    self.looking = self.looking.saturating_sub(1);
                     if last {
                         return Ok(Wrote::All);
                     }
@@ -237,8 +252,9 @@ impl MongodbSink {
                         }
                     }
                 }
-                // It is known now, and nothing was written.
-                Err(Failure::Capped) => continue,
+                Err(Failure::Present) => (plan.present, self.looking) = (true, LOOKING),
+                // What was written may be written again.
+                Err(Failure::Mistaken) => continue,
                 Err(Failure::Unclear) if !plan.careful => plan.careful = true,
                 Err(Failure::Unclear) => return Err(confused()),
                 Err(Failure::Conflict(delivery, reason)) => match plan.order {

@@ -2,7 +2,11 @@
 
 use std::collections::HashSet;
 
-use bson::{Bson, Document, cstr, doc, raw::RawDocumentBuf};
+use bson::{
+    Bson, Document, cstr, doc,
+    raw::{RawDocument, RawDocumentBuf},
+};
+use futures::StreamExt as _;
 use mongodb::{
     Client, ClientSession,
     options::{Acknowledgment, WriteConcern},
@@ -12,6 +16,7 @@ use super::{
     MongodbSink,
     describe::Description,
     rewrite,
+    shapes::Shape,
     statements::{Command, Kind, Statements, id_of},
 };
 use crate::{
@@ -45,8 +50,10 @@ pub(super) enum Failure {
     Moved(usize, String),
     /// A path of an update may mean another field than was taken for granted.
     Unclear,
-    /// A capped collection was met, which no transaction may write to.
-    Capped,
+    /// The target has a document that is new at the source.
+    Present,
+    /// A target is not what it was taken for: it is known now.
+    Mistaken,
 }
 
 impl From<Fault> for Failure {
@@ -94,45 +101,43 @@ impl Concern {
 impl MongodbSink {
     /// Writes without a transaction: each write of a document stands for itself, so what was written before a failure may be
     /// written again. Unless the order matters the server passes over what it refuses, and all of that is told.
-    pub(super) async fn run(
+    pub(super) async fn run_alone(
         &mut self,
         statements: &Statements,
         part: Part<'_, '_>,
         ordered: bool,
     ) -> Result<Vec<usize>, Failure> {
         let client = self.connector.client().await?;
+        self.run(&client, statements.commands.iter(), part, None, ordered).await
+    }
+
+    /// Writes what no transaction may.
+    pub(super) async fn run_outside(&mut self, statements: &Statements, part: Part<'_, '_>) -> Result<(), Failure> {
+        let client = self.connector.client().await?;
+        let commands = statements.commands.iter().filter(|command| command.shape.is_outside());
+        self.run(&client, commands, part, None, true).await.map(drop)
+    }
+
+    /// Runs commands one after the other; returns the deliveries whose document is not there.
+    pub(super) async fn run<'c>(
+        &self,
+        client: &Client,
+        commands: impl Iterator<Item = &'c Command>,
+        part: Part<'_, '_>,
+        mut session: Option<&mut ClientSession>,
+        ordered: bool,
+    ) -> Result<Vec<usize>, Failure> {
         let (mut missing, mut guilty) = (Vec::new(), Vec::new());
-        for command in &statements.commands {
-            match self.command(&client, command, part, None, ordered).await {
+        for command in commands {
+            match self.command(client, command, part, session.as_deref_mut(), ordered).await {
                 Ok(mut more) => missing.append(&mut more),
                 Err(Failure::Guilty(mut more)) if !ordered => guilty.append(&mut more),
                 Err(failure) => return Err(failure),
             }
         }
-        if guilty.is_empty() { Ok(missing) } else { Err(Failure::Guilty(guilty)) }
-    }
-
-    /// Runs all commands in a transaction; returns the deliveries whose document is not there.
-    pub(super) async fn run_in(
-        &self,
-        session: &mut ClientSession,
-        statements: &Statements,
-        part: Part<'_, '_>,
-    ) -> Result<Vec<usize>, Failure> {
-        let client = session.client();
-        let mut missing = Vec::new();
-        for command in statements.commands.iter().filter(|command| !self.outside.has(command)) {
-            missing.append(&mut self.command(&client, command, part, Some(&mut *session), true).await?);
-        }
         missing.sort_unstable();
         missing.dedup();
-        Ok(missing)
-    }
-
-    /// Sends a command as it is, in no transaction; an update of a document that is not there does nothing.
-    pub(super) async fn write_outside(&self, client: &Client, command: &Command) -> Result<(), Failure> {
-        let reply = self.send(client, command, None, true).await?;
-        self.look(&reply, command)
+        if guilty.is_empty() { Ok(missing) } else { Err(Failure::Guilty(guilty)) }
     }
 
     async fn command(
@@ -143,19 +148,37 @@ impl MongodbSink {
         mut session: Option<&mut ClientSession>,
         ordered: bool,
     ) -> Result<Vec<usize>, Failure> {
-        if command.kind == Kind::Rewrite {
-            return self.rewrite(client, command, part, session).await;
+        match (command.kind, &command.shape) {
+            (Kind::Rewrite, _) => return self.rewrite(client, command, part, session).await,
+            (Kind::Measure, Shape::Series { time }) => {
+                return self.measure(client, command, time, ordered).await.map(|()| Vec::new());
+            }
+            _ => {}
         }
-        let reply = self.send(client, command, session.as_deref_mut(), ordered).await?;
-        self.look(&reply, command)?;
+        let sent = self.send(client, command, session.as_deref_mut(), ordered).await;
+        let reply = match sent.and_then(|reply| self.look(&reply, command).map(|()| reply)) {
+            // Before MongoDB 6.0 nothing is deleted from one by hand: it lets its oldest documents go by itself, as that of the source does.
+            Err(Failure::Fault(fault))
+                if command.kind == Kind::Delete
+                    && command.shape == Shape::Capped
+                    && fault.code == Code::MongoNoTransactions =>
+            {
+                let ns = format!("{}.{}", command.database, command.collection);
+                tracing::debug!(event = "sink_capped_keeps", ns, "the server deletes nothing from a capped collection");
+                return Ok(Vec::new());
+            }
+            reply => reply?,
+        };
         let matched = match reply.get("n") {
             Some(Bson::Int32(n)) => usize::try_from(*n).unwrap_or(0),
             Some(Bson::Int64(n)) => usize::try_from(*n).unwrap_or(0),
             _ => 0,
         };
-        if command.kind != Kind::Describe || matched == command.deliveries.len() {
+        // Outside of a transaction nobody can say whether a document was there: its update does nothing where it is not.
+        let Some(session) = session.filter(|_| command.kind == Kind::Describe && matched != command.deliveries.len())
+        else {
             return Ok(Vec::new());
-        }
+        };
         let missing = self.absent(client, command, part, session).await?;
         // What is there and did not match does not look as its update takes for granted.
         if matched + missing.len() == command.deliveries.len() { Ok(missing) } else { Err(Failure::Unclear) }
@@ -188,7 +211,7 @@ impl MongodbSink {
         client: &Client,
         command: &Command,
         part: Part<'_, '_>,
-        session: Option<&mut ClientSession>,
+        session: &mut ClientSession,
     ) -> Result<Vec<usize>, Failure> {
         let id = |delivery: usize| Some(id_of(change_of(part, delivery)?.key.as_ref()?.as_raw()));
         let mut ids = Vec::new();
@@ -202,8 +225,6 @@ impl MongodbSink {
         let collection = client.database(&command.database).collection::<RawDocumentBuf>(&command.collection);
         let asked = collection.find(doc! { "_id": { "$in": ids } }).projection(doc! { "_id": 1 });
         let mut there: HashSet<Vec<u8>> = HashSet::new();
-        // Only within a transaction are there descriptions.
-        let Some(session) = session else { return Err(Failure::Unclear) };
         let mut found = self.connector.answer(asked.session(&mut *session).into_future()).await?;
         while let Some(document) = found.next(&mut *session).await {
             there.insert(document.map_err(|error| self.connector.fault(&error))?.into_bytes());
@@ -220,15 +241,20 @@ impl MongodbSink {
         part: Part<'_, '_>,
         session: Option<&mut ClientSession>,
     ) -> Result<Vec<usize>, Failure> {
-        let (Some(delivery), Some(session)) = (command.deliveries.first().copied(), session) else {
-            return Err(Failure::Unclear);
+        let Some(delivery) = command.deliveries.first().copied() else { return Err(Failure::Unclear) };
+        let guilty = |reason: String| Failure::Guilty(vec![(delivery, reason)]);
+        let Some(session) = session else {
+            return Err(guilty(
+                "its update can only be applied in a transaction, and a capped collection takes no part in one; `full_document: lookup` \
+                 brings whole documents"
+                    .to_owned(),
+            ));
         };
         let Some((key, update)) =
             change_of(part, delivery).and_then(|change| Some((change.key.as_ref()?, change.update.as_ref()?)))
         else {
             return Err(Failure::Unclear);
         };
-        let guilty = |reason: String| Failure::Guilty(vec![(delivery, reason)]);
         let broken = |cause: bson::error::Error| guilty(format!("it cannot be read: {cause}"));
         let filter = Document::try_from(key.as_raw()).map_err(broken)?;
         let collection = client.database(&command.database).collection::<Document>(&command.collection);
@@ -241,6 +267,33 @@ impl MongodbSink {
         let reply = self.send(client, &command, Some(session), true).await?;
         self.look(&reply, &command)?;
         Ok(Vec::new())
+    }
+
+    /// Adds the documents that a time-series collection does not have yet. Nothing is unique there, so what came before would be there
+    /// twice; and its documents are found by their time.
+    async fn measure(&self, client: &Client, command: &Command, time: &str, ordered: bool) -> Result<(), Failure> {
+        let (mut ids, mut times) = (Vec::new(), Vec::new());
+        for document in command.documents() {
+            ids.extend(document.get("_id").ok().flatten().and_then(|id| Bson::try_from(id).ok()));
+            times.extend(document.get_datetime(time).ok());
+        }
+        let mut there: HashSet<Vec<u8>> = HashSet::new();
+        if let (Some(first), Some(last)) = (times.iter().min(), times.iter().max()) {
+            let collection = client.database(&command.database).collection::<RawDocumentBuf>(&command.collection);
+            let filter = doc! { time: { "$gte": *first, "$lte": *last }, "_id": { "$in": ids } };
+            let asked = collection.find(filter).projection(doc! { "_id": 1, time: 1 });
+            let mut found = self.connector.answer(asked.into_future()).await?;
+            while let Some(document) = found.next().await {
+                let document = document.map_err(|error| self.connector.fault(&error))?;
+                there.extend(measured(&document, time));
+            }
+        }
+        let command = command.keeping(|document| measured(document, time).is_none_or(|one| !there.contains(&one)));
+        if command.deliveries.is_empty() {
+            return Ok(());
+        }
+        let reply = self.send(client, &command, None, ordered).await?;
+        self.look(&reply, &command)
     }
 
     /// Looks at every part of a reply.
@@ -267,6 +320,7 @@ impl MongodbSink {
             && let Some(delivery) = delivery
         {
             match (code, trouble) {
+                (DUPLICATE_KEY, Trouble::Transient) if command.kind == Kind::Insert => return Failure::Present,
                 (DUPLICATE_KEY, Trouble::Transient) if command.is_compound(index) => {
                     return Failure::Moved(delivery, reason());
                 }
@@ -300,6 +354,16 @@ impl MongodbSink {
         let message = format!("MongoDB at {} did not answer in time", self.connector.hosts());
         Fault::transient(Code::MongoUnreachable, message)
     }
+}
+
+/// What tells one document of a time-series collection from another: its `_id` and its time. Without an `_id` nothing does.
+fn measured(document: &RawDocument, time: &str) -> Option<Vec<u8>> {
+    let mut measured = id_of(document);
+    if measured.is_empty() {
+        return None;
+    }
+    measured.append(cstr!("time"), document.get_datetime(time).ok()?);
+    Some(measured.into_bytes())
 }
 
 /// A change of a part, by the number of its delivery.

@@ -9,6 +9,7 @@ use bson::{
 
 use super::{
     describe::{Description, Form},
+    shapes::{Shape, Shapes},
     target::Targets,
 };
 use crate::{
@@ -33,6 +34,7 @@ pub(super) struct Command {
     pub(super) database: String,
     pub(super) collection: String,
     pub(super) kind: Kind,
+    pub(super) shape: Shape,
     items: RawArrayBuf,
     /// Which delivery each item is of.
     pub(super) deliveries: Vec<usize>,
@@ -41,8 +43,10 @@ pub(super) struct Command {
 /// What a command does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Adds documents.
+    /// Adds documents, which must not be there.
     Insert,
+    /// Adds documents to a time-series collection that does not have them.
+    Measure,
     /// Writes whole documents by key.
     Whole,
     /// Applies descriptions of updates.
@@ -62,13 +66,15 @@ pub(super) struct Unfit {
 /// What is written how.
 pub(super) struct Rules<'a> {
     pub(super) mode: WriteMode,
-    pub(super) targets: &'a Targets,
+    pub(super) shapes: &'a Shapes,
     /// What comes is older than what the target may have: it replaces and deletes nothing.
     pub(super) late: bool,
     /// Updates may come as descriptions alone.
     pub(super) described: bool,
     /// The target has each document as it was at the source right before the change.
     pub(super) exact: bool,
+    /// What is new at the source is likely to be new at the target.
+    pub(super) fresh: bool,
 }
 
 /// How a part is tried.
@@ -79,6 +85,8 @@ pub(super) struct Plan {
     pub(super) careful: bool,
     /// Deliveries whose document is at the target under another key, such as another shard key.
     pub(super) moved: HashSet<usize>,
+    /// The target has some of the documents that are new at the source.
+    pub(super) present: bool,
 }
 
 /// In which order.
@@ -98,7 +106,7 @@ impl Command {
     /// The command itself.
     pub(super) fn document(&self, ordered: bool, concern: Option<&RawDocument>) -> RawDocumentBuf {
         let (name, items) = match self.kind {
-            Kind::Insert => (cstr!("insert"), cstr!("documents")),
+            Kind::Insert | Kind::Measure => (cstr!("insert"), cstr!("documents")),
             Kind::Whole | Kind::Describe | Kind::Rewrite => (cstr!("update"), cstr!("updates")),
             Kind::Delete => (cstr!("delete"), cstr!("deletes")),
         };
@@ -125,10 +133,29 @@ impl Command {
             database: self.database.clone(),
             collection: self.collection.clone(),
             kind: Kind::Whole,
+            shape: self.shape.clone(),
             items: RawArrayBuf::new(),
             deliveries: Vec::new(),
         };
         command.push(delivery, whole(key, document));
+        command
+    }
+
+    /// The documents that it adds.
+    pub(super) fn documents(&self) -> impl Iterator<Item = &RawDocument> {
+        (&*self.items).into_iter().filter_map(|item| item.ok()?.as_document())
+    }
+
+    /// The same for some of the documents that it adds.
+    pub(super) fn keeping(&self, is_kept: impl Fn(&RawDocument) -> bool) -> Self {
+        let (database, collection) = (self.database.clone(), self.collection.clone());
+        let (items, deliveries) = (RawArrayBuf::new(), Vec::new());
+        let mut command = Self { database, collection, kind: self.kind, shape: self.shape.clone(), items, deliveries };
+        for (document, delivery) in self.documents().zip(&self.deliveries) {
+            if is_kept(document) {
+                command.push(*delivery, document.to_owned());
+            }
+        }
         command
     }
 
@@ -141,6 +168,7 @@ impl Command {
 /// What a change means for its document.
 enum Action<'a> {
     Insert(RawDocumentBuf),
+    Measure(&'a RawDocument),
     Whole(&'a RawDocument),
     Delete,
     Describe(Form),
@@ -154,15 +182,23 @@ enum Action<'a> {
 type Place<'a> = (usize, &'a [u8]);
 
 impl Statements {
-    /// The commands for these deliveries.
-    pub(super) fn new(rules: &Rules<'_>, plan: &Plan, part: &[(usize, Delivery<'_>)]) -> Result<Self, Vec<Unfit>> {
+    /// The commands for these deliveries, of which these are the places.
+    pub(super) fn new<'a>(
+        rules: &Rules<'_>,
+        plan: &Plan,
+        part: &[(usize, Delivery<'a>)],
+        places: Places<'a>,
+    ) -> Result<Self, Vec<Unfit>> {
         let mut unfit = Vec::new();
-        let mut names = Names::default();
+        let Places { names, of } = places;
+        let shapes: Vec<Shape> = names.all().map(|(database, name)| rules.shapes.of(database, name)).collect();
         let mut actions = Vec::with_capacity(part.len());
-        for (index, delivery) in part {
-            match names.of(rules.targets, delivery).and_then(|target| {
+        for ((index, delivery), target) in part.iter().zip(of) {
+            let found = target.ok_or_else(|| "it names no database and collection to write to".to_owned());
+            match found.and_then(|target| {
                 let place = (target, delivery.change.key.as_ref().map_or(&[][..], |key| key.as_bytes()));
-                action(rules, plan, delivery).map(|action| (*index, place, delivery.change, action))
+                let shape = shapes.get(target).unwrap_or(&Shape::Plain);
+                action(rules, plan, delivery, shape).map(|action| (*index, place, delivery.change, action))
             }) {
                 Ok(found) => actions.push(found),
                 Err(reason) => unfit.push(Unfit { delivery: *index, reason }),
@@ -171,7 +207,9 @@ impl Statements {
         if !unfit.is_empty() {
             return Err(unfit);
         }
-        let mut statements = Builder { names, plan, statements: Self::default(), rewritten: HashSet::new() };
+        let inserts = rules.fresh && !plan.present && plan.order == Order::Grouped;
+        let mut statements =
+            Builder { names, shapes, plan, inserts, statements: Self::default(), rewritten: HashSet::new() };
         // What a later whole document, or the delete, makes needless.
         let mut last: HashMap<Place<'_>, usize> = HashMap::new();
         if plan.order != Order::Source && rules.mode != WriteMode::Append {
@@ -195,7 +233,7 @@ impl Statements {
             // What is deleted first frees its values in unique indexes. Descriptions come behind the documents they are made on.
             statements.commands.sort_by_key(|command| match command.kind {
                 Kind::Delete => 0,
-                Kind::Insert | Kind::Whole => 1,
+                Kind::Insert | Kind::Measure | Kind::Whole => 1,
                 Kind::Describe => 2,
                 Kind::Rewrite => 3,
             });
@@ -206,7 +244,10 @@ impl Statements {
 
 struct Builder<'a, 'p> {
     names: Names<'a>,
+    shapes: Vec<Shape>,
     plan: &'p Plan,
+    /// Documents that are new are inserted, which costs the server far less than to look for each of them first.
+    inserts: bool,
     statements: Statements,
     /// Documents that are rewritten: what follows for them is so too, to keep the order.
     rewritten: HashSet<Place<'a>>,
@@ -218,10 +259,16 @@ impl<'a> Builder<'a, '_> {
         let key = change.key.as_ref().map_or(empty.as_ref(), |key| key.as_raw());
         match action {
             Action::Insert(item) => self.command(place.0, Kind::Insert).push(index, item),
+            Action::Measure(document) => self.command(place.0, Kind::Measure).push(index, document.to_owned()),
+            Action::Whole(document)
+                if self.inserts && self.shape(place.0) == Shape::Plain && is_new(change, document) =>
+            {
+                self.command(place.0, Kind::Insert).push(index, document.to_owned());
+            }
             Action::Whole(document) => {
                 if self.plan.moved.contains(&index) {
                     self.command(place.0, Kind::Delete).push(index, deletion(id_of(key).as_ref()));
-                } else if self.plan.order == Order::Cleared {
+                } else if self.plan.order == Order::Cleared && self.shape(place.0) == Shape::Plain {
                     self.command(place.0, Kind::Delete).push(index, deletion(key));
                 }
                 self.command(place.0, Kind::Whole).push(index, whole(key, document));
@@ -252,7 +299,12 @@ impl<'a> Builder<'a, '_> {
         }
     }
 
+    fn shape(&self, target: usize) -> Shape {
+        self.shapes.get(target).cloned().unwrap_or_default()
+    }
+
     fn command(&mut self, target: usize, kind: Kind) -> &mut Command {
+        let shape = self.shape(target);
         let (database, collection) = self.names.get(target);
         let commands = &mut self.statements.commands;
         let fits = |command: &Command| {
@@ -268,6 +320,7 @@ impl<'a> Builder<'a, '_> {
                 database: database.to_owned(),
                 collection: collection.to_owned(),
                 kind,
+                shape,
                 items: RawArrayBuf::new(),
                 deliveries: Vec::new(),
             });
@@ -275,6 +328,26 @@ impl<'a> Builder<'a, '_> {
         });
         // It was just found or added.
         commands.get_mut(at).unwrap_or_else(|| unreachable!())
+    }
+}
+
+/// Where each delivery of a part goes.
+pub(super) struct Places<'a> {
+    names: Names<'a>,
+    /// None for one that goes nowhere.
+    of: Vec<Option<usize>>,
+}
+
+impl<'a> Places<'a> {
+    pub(super) fn of(targets: &'a Targets, part: &[(usize, Delivery<'a>)]) -> Self {
+        let mut names = Names::default();
+        let of = part.iter().map(|(_, delivery)| names.of(targets, delivery)).collect();
+        Self { names, of }
+    }
+
+    /// All databases and collections.
+    pub(super) fn names(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.names.all()
     }
 }
 
@@ -286,14 +359,14 @@ struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    fn of(&mut self, targets: &'a Targets, delivery: &Delivery<'a>) -> Result<usize, String> {
+    fn of(&mut self, targets: &'a Targets, delivery: &Delivery<'a>) -> Option<usize> {
         let from = (delivery.change.namespace.as_str(), delivery.target());
         if let Some(known) = self.known.get(&from) {
-            return Ok(*known);
+            return Some(*known);
         }
         let (database, collection) = targets.of(delivery);
         if database.is_empty() || collection.is_empty() {
-            return Err("it names no database and collection to write to".to_owned());
+            return None;
         }
         let same = |other: &(_, _)| (&database, &collection) == (&other.0, &other.1);
         let number = self.all.iter().position(same).unwrap_or_else(|| {
@@ -301,7 +374,11 @@ impl<'a> Names<'a> {
             self.all.len() - 1
         });
         self.known.insert(from, number);
-        Ok(number)
+        Some(number)
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.all.iter().map(|(database, collection)| (&**database, &**collection))
     }
 
     fn get(&self, number: usize) -> (&str, &str) {
@@ -310,10 +387,19 @@ impl<'a> Names<'a> {
 }
 
 /// What a change means in this mode.
-fn action<'a>(rules: &Rules<'_>, plan: &Plan, delivery: &Delivery<'a>) -> Result<Action<'a>, String> {
+fn action<'a>(rules: &Rules<'_>, plan: &Plan, delivery: &Delivery<'a>, shape: &Shape) -> Result<Action<'a>, String> {
     let change = delivery.change;
     if rules.mode == WriteMode::Append {
         return super::journal::entry(delivery).map(Action::Insert);
+    }
+    if matches!(shape, Shape::Series { .. }) {
+        return match (&change.document, change.operation) {
+            (Some(document), Operation::Insert | Operation::Read) => Ok(Action::Measure(document.as_raw())),
+            (_, Operation::Delete) if rules.mode == WriteMode::Upsert => Ok(Action::Passed),
+            (_, operation) => Err(format!(
+                "it is a change ({operation}) to a time-series collection, which takes new documents alone"
+            )),
+        };
     }
     if change.key.is_none() {
         return Err(
@@ -379,6 +465,15 @@ fn whole(key: &RawDocument, document: &RawDocument) -> RawDocumentBuf {
     }
     item.append(cstr!("upsert"), true);
     item
+}
+
+/// Whether a change brings a document that was not there, and that the server takes as it is under its key.
+fn is_new(change: &Change, document: &RawDocument) -> bool {
+    let id = |document: &RawDocument| id_of(document).into_bytes();
+    matches!(change.operation, Operation::Insert | Operation::Read)
+        && change.key.as_ref().is_some_and(|key| id(key.as_raw()) == id(document))
+        && matches!(document.get("_id"), Ok(Some(_)))
+        && !would_be_changed(document)
 }
 
 /// Whether the server would not take the document as it is in a replacement: it refuses names that begin with `$`, and puts its

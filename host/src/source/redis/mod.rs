@@ -109,7 +109,7 @@ struct Stream {
 impl RedisSource {
     /// Nothing is connected before [`Source::open`].
     pub fn new(config: RedisSourceConfig, limits: BatchLimits, hooks: Hooks) -> Self {
-        let connector = || Connector::new(config.url.clone(), config.timeout.0);
+        let connector = || Connector::new(config.url.clone(), config.timeout.0).tls(&config.tls);
         Self {
             rules: Rules::new(&config),
             selection: Selection::new(&config.streams),
@@ -198,7 +198,7 @@ impl Source for RedisSource {
         if let Some(config) = &self.config.group
             && self.group.is_none()
         {
-            let connector = Connector::new(self.config.url.clone(), self.config.timeout.0);
+            let connector = Connector::new(self.config.url.clone(), self.config.timeout.0).tls(&self.config.tls);
             self.group = Some(Group::new(config.clone(), connector));
         }
         let first = from.is_empty() && !self.was_open;

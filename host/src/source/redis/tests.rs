@@ -24,6 +24,7 @@ const LIMITS: BatchLimits = BatchLimits { max_events: 100, max_bytes: 1 << 20, l
 
 pub(super) fn config(url: String, streams: &[&str]) -> RedisSourceConfig {
     RedisSourceConfig {
+        tls: Default::default(),
         url: url.into(),
         streams: streams.iter().map(ToString::to_string).collect(),
         discover_every: Span(Duration::from_millis(50)),

@@ -125,12 +125,13 @@ impl MongodbSource {
         let schemas = self.config.ddl == SourceDdl::Deliver;
         let database = self.selection.one_database();
         let planned = copy::planned(&opener.client, &opener.place, epoch, database, schemas, wanted).await?;
-        let Planned { mut positions, left_out } = planned;
-        for namespace in left_out {
+        let Planned { mut positions, unwatched } = planned;
+        for namespace in unwatched {
             tracing::warn!(
-                event = "copy_left_out",
+                event = "copy_unwatched",
                 ns = namespace,
-                "{namespace} is a time-series collection, which has no change stream: it is not copied"
+                "{namespace} is a time-series collection, which has no change stream: what it has now is copied, what comes later is not \
+                 mirrored"
             );
         }
         let empty = positions.is_empty();

@@ -26,8 +26,8 @@ use crate::{
 pub(in crate::source::mongodb) struct Planned {
     /// Before the first document of each range.
     pub(in crate::source::mongodb) positions: Positions,
-    /// Collections that cannot be copied.
-    pub(in crate::source::mongodb) left_out: Vec<String>,
+    /// Collections that are copied, and of which no stream tells.
+    pub(in crate::source::mongodb) unwatched: Vec<String>,
 }
 
 /// Cuts what is wanted into ranges.
@@ -42,7 +42,7 @@ pub(in crate::source::mongodb) async fn planned(
     let bad = |error: mongodb::error::Error| fault(&error, Phase::Copying, server);
     let collections = plan::collections(client, database, wanted).await.map_err(bad)?;
     let positions = plan::ranges(client, epoch, &collections, schemas, plan::RANGE).await.map_err(bad)?;
-    Ok(Planned { positions, left_out: plan::left_out(&collections) })
+    Ok(Planned { positions, unwatched: plan::unwatched(&collections) })
 }
 
 /// The epoch of a copy that is not at its end, by these positions: one of the stream's epoch, since a plan is stored before its stream.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Copy, Range, now};
+use super::{Copy, Range, now, place::By};
 use crate::{
     batch::Batch,
     change::{Change, Doc, Headers, Namespace, Operation},
@@ -39,9 +39,12 @@ impl Copy {
                 break;
             }
             let id = Elements::of(bytes).map_err(malformed)?.find(b"_id").map_err(malformed)?;
-            let id = id.ok_or_else(|| malformed(Malformed("a document has no `_id`")))?;
+            // A time-series collection does not ask for one.
+            if id.is_none() && range.span.by != By::Natural {
+                return Err(malformed(Malformed("a document has no `_id`")));
+            }
             offset = next;
-            if !parts.add(range, &id) {
+            if !parts.add(range, id.as_ref(), bytes) {
                 continue;
             }
             batch.changes.push(Change {
@@ -71,17 +74,13 @@ impl Copy {
 
 impl Range {
     /// Adds the position behind the next document.
-    fn behind(&mut self, id: &Element<'_>, out: &mut Vec<u8>) {
-        if self.counted.is_none() {
-            if self.places.behind(id, out) {
-                return;
-            }
-            self.counted = Some((now(), 0));
+    fn behind(&mut self, id: Option<&Element<'_>>, out: &mut Vec<u8>) {
+        if self.counted.is_none() && id.is_some_and(|id| self.places.behind(id, out)) {
+            return;
         }
-        if let Some((began, count)) = &mut self.counted {
-            *count += 1;
-            self.places.counted(*began, *count, out);
-        }
+        let (began, count) = self.counted.get_or_insert_with(|| (now(), 0));
+        *count += 1;
+        self.places.counted(*began, *count, out);
     }
 }
 
@@ -102,8 +101,8 @@ impl Parts {
         Self { id, ids: String::new(), keys: Vec::new(), positions: Vec::new(), ends: Vec::new() }
     }
 
-    /// Of the next document of a range; false for one that was read before.
-    fn add(&mut self, range: &mut Range, id: &Element<'_>) -> bool {
+    /// Of the next document of a range, with its `_id` where it has one; false for one that was read before.
+    fn add(&mut self, range: &mut Range, id: Option<&Element<'_>>, document: &[u8]) -> bool {
         let start = self.positions.len();
         range.behind(id, &mut self.positions);
         if self.positions.get(start..).is_none_or(|position| position <= range.at.as_bytes()) {
@@ -111,8 +110,11 @@ impl Parts {
             return false;
         }
         let start = self.keys.len();
-        key(id, &mut self.keys);
-        let hash = xxh3_64(self.keys.get(start..).unwrap_or_default());
+        if let Some(id) = id {
+            key(id, &mut self.keys);
+        }
+        let key = self.keys.get(start..).filter(|key| !key.is_empty());
+        let hash = xxh3_64(key.unwrap_or(document));
         let _ = write!(self.ids, "{}{hash:016x}", self.id);
         self.ends.push((self.ids.len(), self.keys.len(), self.positions.len()));
         true

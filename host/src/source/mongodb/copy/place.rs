@@ -51,7 +51,7 @@ pub(super) enum By {
     Order,
     /// In the order of `_id`, which is not known here (a collation): from the start each time.
     Count,
-    /// As the documents lie in a capped collection: from the start each time.
+    /// As the documents lie in a capped or time-series collection: from the start each time.
     Natural,
 }
 

@@ -35,7 +35,7 @@ enum Kind {
     Documents { about: u64, by: By },
     /// It shows documents of others.
     View,
-    /// It has documents, but no change stream.
+    /// It has documents, but no change stream, and no index on `_id`.
     Timeseries,
 }
 
@@ -83,8 +83,8 @@ pub(super) async fn collections(
     Ok(found)
 }
 
-/// The names of those whose documents cannot be copied.
-pub(super) fn left_out(collections: &[Collection]) -> Vec<String> {
+/// The names of those that no change stream tells of.
+pub(super) fn unwatched(collections: &[Collection]) -> Vec<String> {
     collections.iter().filter(|collection| collection.kind == Kind::Timeseries).map(Collection::namespace).collect()
 }
 
@@ -109,7 +109,11 @@ pub(super) async fn ranges(
             set(Part::Create, &whole);
             set(Part::Indexes, &whole);
         }
-        let Kind::Documents { about, by } = collection.kind else { continue };
+        let (about, by) = match collection.kind {
+            Kind::Documents { about, by } => (about, by),
+            Kind::Timeseries => (0, By::Natural),
+            Kind::View => continue,
+        };
         let bounds = if by == By::Order { bounds(client, collection, about / range).await? } else { Vec::new() };
         let starts = std::iter::once(None).chain(bounds.iter().cloned().map(Some));
         let ends = bounds.iter().cloned().map(Some).chain(std::iter::once(None));
