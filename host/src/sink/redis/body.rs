@@ -147,15 +147,18 @@ fn unwritable(name: &str, cause: Malformed) -> String {
     format!("its `{name}` cannot be written: {cause}")
 }
 
+/// Fields of a hash: names and values.
+pub(super) type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// The flat fields of a document, in its order: a field of a document within it has the names joined with dots; an array, and a
 /// document with nothing in it, is JSON. Values are plain JSON, text without its quotes.
-pub(super) fn flat(document: &Doc) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Malformed> {
+pub(super) fn flat(document: &Doc) -> Result<Fields, Malformed> {
     let mut fields = Vec::new();
     flatten(&mut fields, &[], document.as_bytes(), DEEPEST)?;
     Ok(fields)
 }
 
-fn flatten(fields: &mut Vec<(Vec<u8>, Vec<u8>)>, prefix: &[u8], document: &[u8], depth: u32) -> Result<(), Malformed> {
+fn flatten(fields: &mut Fields, prefix: &[u8], document: &[u8], depth: u32) -> Result<(), Malformed> {
     let depth = depth.checked_sub(1).ok_or(Malformed("it is nested too deep"))?;
     for element in Elements::of(document)? {
         let element = element?;

@@ -35,6 +35,23 @@ pub(super) enum Deed {
     Refuse(String),
 }
 
+/// Why a delivery has no place.
+enum Unplaced {
+    /// It is to be ignored.
+    Ignore,
+    /// It cannot be written, and why.
+    Refuse(String),
+}
+
+impl From<Unplaced> for Deed {
+    fn from(unplaced: Unplaced) -> Self {
+        match unplaced {
+            Unplaced::Ignore => Self::Ignore,
+            Unplaced::Refuse(reason) => Self::Refuse(reason),
+        }
+    }
+}
+
 /// How old entries of a stream go.
 enum Trim {
     Never,
@@ -175,11 +192,11 @@ impl Shaper {
                 Ok(smallvec![command])
             }),
             Mode::Document { place, shape, ttl } => match place.sides(delivery, *looks_up) {
-                Err(unknown) => return unknown,
+                Err(unplaced) => return unplaced.into(),
                 Ok((old, new)) => document(body, change, old, new, *shape, *ttl),
             },
             Mode::Member { place, score } => match place.sides(delivery, *looks_up) {
-                Err(unknown) => return unknown,
+                Err(unplaced) => return unplaced.into(),
                 Ok((old, new)) => membership(change, old, new, score.as_deref()),
             },
         };
@@ -273,7 +290,7 @@ impl Place {
     }
 
     /// Where the document was before a change, and where it is behind it.
-    fn sides(&self, delivery: &Delivery<'_>, looks_up: bool) -> Result<(Option<Name>, Option<Name>), Deed> {
+    fn sides(&self, delivery: &Delivery<'_>, looks_up: bool) -> Result<(Option<Name>, Option<Name>), Unplaced> {
         let change = delivery.change;
         let new = match &change.document {
             _ if change.operation == Operation::Delete => None,
@@ -281,16 +298,16 @@ impl Place {
                 Ok(name) => Some(name),
                 // What has no such field is in no such set.
                 Err(Unfilled::Field(_)) if self.member.is_some() => None,
-                name => return Err(Deed::Refuse(named(name.map(|name| name.key)).err().unwrap_or_default())),
+                name => return Err(Unplaced::Refuse(named(name.map(|name| name.key)).err().unwrap_or_default())),
             },
-            None if looks_up => return Err(Deed::Ignore),
+            None if looks_up => return Err(Unplaced::Ignore),
             None => {
                 let reason = "it came without its document, which this mode writes: set `full_document: lookup` or \
                               `required` of the source";
-                return Err(Deed::Refuse(reason.to_owned()));
+                return Err(Unplaced::Refuse(reason.to_owned()));
             }
         };
-        self.old(delivery).map(|old| (old, new)).map_err(Deed::Refuse)
+        self.old(delivery).map(|old| (old, new)).map_err(Unplaced::Refuse)
     }
 
     /// Where the document was before a change: known by its key, else by the document before the change.
