@@ -193,7 +193,7 @@ pub enum OperationName {
 #[serde(rename_all = "snake_case")]
 pub enum SinkConfig {
     /// Keys of Redis, streams among them.
-    Redis(RedisSinkConfig),
+    Redis(Box<RedisSinkConfig>),
     /// MongoDB collections.
     Mongodb(MongodbSinkConfig),
     /// A file of changes, JSON Lines.

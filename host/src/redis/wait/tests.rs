@@ -26,7 +26,7 @@ fn config(primary: &Server, wait: RedisWaitConfig) -> RedisSinkConfig {
     let text = format!("pipelines: {{ p: {{ source: stdin, sinks: {{ out: {{ redis: {redis} }} }} }} }}");
     let mut config = crate::config::parse(&text, "p.yaml", &|_| None).unwrap();
     match config.pipelines["p"].sinks.swap_remove("out") {
-        Some(SinkConfig::Redis(redis)) => RedisSinkConfig { wait, ..redis },
+        Some(SinkConfig::Redis(redis)) => RedisSinkConfig { wait, ..*redis },
         _ => unreachable!(),
     }
 }

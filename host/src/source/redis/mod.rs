@@ -69,6 +69,9 @@ pub struct RedisSource {
     was_open: bool,
 }
 
+/// The streams that a look has found, by name.
+type Streams = BTreeMap<Vec<u8>, Looked>;
+
 /// What is read.
 struct Open {
     streams: BTreeMap<Vec<u8>, Stream>,
@@ -76,7 +79,7 @@ struct Open {
     reading: Option<Task<Result<Got, RedisError>>>,
     looking: Option<Looking>,
     /// What a look has found, and how far each stream was read when it began.
-    found: Option<(BTreeMap<Vec<u8>, Looked>, HashMap<Vec<u8>, EntryId>)>,
+    found: Option<(Streams, HashMap<Vec<u8>, EntryId>)>,
     look_at: Instant,
     /// Entries of a stream that are asked for at once.
     count: u64,
@@ -90,7 +93,7 @@ enum Got {
 }
 
 struct Looking {
-    task: Task<Result<BTreeMap<Vec<u8>, Looked>, NoLook>>,
+    task: Task<Result<Streams, NoLook>>,
     /// How far each stream was read when it began.
     asked: HashMap<Vec<u8>, EntryId>,
 }

@@ -124,10 +124,9 @@ impl RedisSource {
             }
             cutter.cut();
         }
-        if entries_read > 0 {
+        if let Some(average) = bytes_read.checked_div(entries_read) {
             // Two batches' worth of bytes at once, whatever the size of an entry.
-            let average = bytes_read / entries_read + 1;
-            let fits = 2 * self.limits.max_bytes / average / streams_read.max(1);
+            let fits = 2 * self.limits.max_bytes / (average + 1) / streams_read.max(1);
             open.count = u64::try_from(fits).unwrap_or(u64::MAX).clamp(1, self.config.count.into());
         }
         Ok(())
