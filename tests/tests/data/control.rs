@@ -132,7 +132,9 @@ async fn a_checkpoint_is_shown_carried_over_and_given_up() {
 async fn a_checkpoint_is_set_to_a_time_or_a_token() {
     let scene = Scene::shared().await;
     let sinks = format!("{{ out: {} }}", scene.stream_sink("out", "json"));
-    let pipelines = [format!("  main: {{ source: {}, sinks: {sinks}, checkpoint: sink }}", scene.source())];
+    // The record lies in the Redis of all tests.
+    let checkpoint = format!(r#"{{ sink: {{ name: "{}" }} }}"#, scene.names.database());
+    let pipelines = [format!("  main: {{ source: {}, sinks: {sinks}, checkpoint: {checkpoint} }}", scene.source())];
     let mut watched = scene.collection("things").watch().await.unwrap();
     let mut host = scene.ready_host(&pipelines).await;
     let file = host.dir().join("tidegate.yaml").to_str().unwrap().to_owned();
