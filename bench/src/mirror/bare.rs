@@ -25,6 +25,9 @@ pub(crate) struct Task {
     /// `_data` of the resume token to follow from; none: copy.
     #[arg(long)]
     token: Option<String>,
+    /// Inserts instead of upserts: what only a loop that knows the target to be empty can do, and which cannot be run again.
+    #[arg(long)]
+    insert: bool,
     /// Ends after so many.
     #[arg(long)]
     documents: u64,
@@ -51,7 +54,7 @@ pub(crate) async fn run(task: Task) -> Result<()> {
         anyhow::Ok(())
     });
     let mut left = task.documents;
-    let mut writes = Writes::default();
+    let mut writes = Writes { insert: task.insert, ..Writes::default() };
     while left > 0 {
         let Some(batch) = batches.recv().await else { break };
         for document in batch.doc_slices()? {
@@ -59,7 +62,7 @@ pub(crate) async fn run(task: Task) -> Result<()> {
             if task.token.is_some() {
                 document = document.get_document("fullDocument")?;
             }
-            writes.replace(document)?;
+            writes.add(document)?;
             left = left.saturating_sub(1);
             if writes.count == WRITE_BATCH {
                 writes.flush(&target).await?;
@@ -74,15 +77,21 @@ pub(crate) async fn run(task: Task) -> Result<()> {
     Ok(())
 }
 
-/// Replacements by `_id`, so that the loop can be run again.
+/// Replacements by `_id`, so that the loop can be run again, or inserts.
 #[derive(Default)]
 struct Writes {
+    insert: bool,
     items: RawArrayBuf,
     count: usize,
 }
 
 impl Writes {
-    fn replace(&mut self, document: &bson::RawDocument) -> Result<()> {
+    fn add(&mut self, document: &bson::RawDocument) -> Result<()> {
+        self.count += 1;
+        if self.insert {
+            self.items.push(RawBsonRef::Document(document));
+            return Ok(());
+        }
         let id = document.get("_id")?.context("no `_id`")?;
         let mut key = RawDocumentBuf::new();
         key.append(cstr!("_id"), id);
@@ -91,7 +100,6 @@ impl Writes {
         item.append(cstr!("u"), RawBsonRef::Document(document));
         item.append(cstr!("upsert"), true);
         self.items.push(item);
-        self.count += 1;
         Ok(())
     }
 
@@ -100,16 +108,18 @@ impl Writes {
             return Ok(());
         }
         let mut command = RawDocumentBuf::new();
-        command.append(cstr!("update"), servers::COLLECTION);
+        let (name, items) =
+            if self.insert { (cstr!("insert"), cstr!("documents")) } else { (cstr!("update"), cstr!("updates")) };
+        command.append(name, servers::COLLECTION);
         command.append(cstr!("ordered"), false);
-        command.append(cstr!("updates"), RawBsonRef::Array(&self.items));
+        command.append(items, RawBsonRef::Array(&self.items));
         let mut concern = RawDocumentBuf::new();
         concern.append(cstr!("w"), "majority");
         concern.append(cstr!("j"), true);
         command.append(cstr!("writeConcern"), concern);
         let reply = target.run_raw_command(command).await?;
         anyhow::ensure!(!reply.contains_key("writeErrors"), "{reply}");
-        *self = Self::default();
+        *self = Self { insert: self.insert, ..Self::default() };
         Ok(())
     }
 }

@@ -46,10 +46,12 @@ enum Contender {
     Sink,
     /// The bare loop again: what differs is noise.
     BareAgain,
+    /// A cursor into inserts, which is right only for a target that is empty, and once.
+    BareInserts,
 }
 
 impl Contender {
-    const ALL: [Self; 4] = [Self::Bare, Self::File, Self::Sink, Self::BareAgain];
+    const ALL: [Self; 5] = [Self::Bare, Self::File, Self::Sink, Self::BareAgain, Self::BareInserts];
 
     const fn title(self) -> &'static str {
         match self {
@@ -57,11 +59,12 @@ impl Contender {
             Self::File => "tidegate, `checkpoint: file`",
             Self::Sink => "tidegate, `checkpoint: sink`",
             Self::BareAgain => "bare loop again",
+            Self::BareInserts => "bare loop of inserts",
         }
     }
 
     const fn is_bare(self) -> bool {
-        matches!(self, Self::Bare | Self::BareAgain)
+        matches!(self, Self::Bare | Self::BareAgain | Self::BareInserts)
     }
 }
 
@@ -146,7 +149,7 @@ async fn measure(plan: &mut Plan, options: &Options) -> Result<report::Report> {
 }
 
 /// Who comes first in a round meets the same neighbours as the others over the rounds.
-fn turns(round: u32) -> [Contender; 4] {
+fn turns(round: u32) -> [Contender; 5] {
     let mut order = Contender::ALL;
     order.rotate_left(round as usize % Contender::ALL.len());
     order

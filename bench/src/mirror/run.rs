@@ -32,7 +32,7 @@ pub(super) struct Figures {
 pub(super) async fn copy(plan: &Plan, contender: Contender, documents: u64) -> Result<Figures> {
     plan.target().drop().await?;
     let command = match contender.is_bare() {
-        true => bare(plan, None, documents),
+        true => bare(plan, contender, None, documents),
         false => {
             let state = plan.work.join("copy-state");
             if state.exists() {
@@ -76,7 +76,7 @@ pub(super) async fn prepare(plan: &mut Plan) -> Result<()> {
 pub(super) async fn follow(plan: &Plan, contender: Contender, events: u64) -> Result<Figures> {
     plan.client.database(&plan.target).drop().await?;
     let command = match contender.is_bare() {
-        true => bare(plan, Some(&plan.token), events),
+        true => bare(plan, contender, Some(&plan.token), events),
         false => {
             if contender == Contender::Sink {
                 let record = bson::deserialize_from_slice::<bson::Document>(&fs::read(plan.work.join("record"))?)?;
@@ -103,10 +103,11 @@ fn prepared(plan: &Plan, contender: Contender) -> std::path::PathBuf {
     plan.work.join(if contender == Contender::Sink { "prepared-sink" } else { "prepared-file" })
 }
 
-fn bare(plan: &Plan, token: Option<&str>, documents: u64) -> Command {
+fn bare(plan: &Plan, contender: Contender, token: Option<&str>, documents: u64) -> Command {
     let mut command = Command::new(&plan.program);
     command.arg("bare-mirror").args(["--source", &plan.source, "--target", &plan.target]);
     command.args(["--documents", &documents.to_string()]);
+    command.args((contender == Contender::BareInserts).then_some("--insert"));
     command.args(token.map(|token| ["--token".to_owned(), token.to_owned()]).into_iter().flatten());
     command
 }
