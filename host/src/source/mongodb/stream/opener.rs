@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU8, Ordering},
     },
+    time::Duration,
 };
 
 use bson::{Document, Timestamp, doc};
@@ -33,8 +34,11 @@ use crate::{
 
 /// Events the server may put into one reply. It answers with fewer as soon as the oplog ends.
 const REPLY_EVENTS: u32 = 10_000;
-/// How often the oldest entry of the oplog may be gone before a stream is open behind it.
-const OLDEST_TRIES: u32 = 5;
+/// How often in a row the oldest entry of the oplog may be gone before a stream is open behind it. A server that is written to cuts many
+/// pieces off one after the other; all tries take a good second.
+const OLDEST_TRIES: u32 = 6;
+/// The pause before the second try; each later one is twice as long.
+const OLDEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Whether large events are split by the server, learned by trying; one for all streams of a source.
 #[derive(Clone, Debug)]
@@ -126,13 +130,22 @@ impl Opener {
     }
 
     /// The oldest entry may fall off between the look at it and the opening.
+    ///
+    /// # Errors
+    /// Transient when it falls off again and again: the source is opened once more then, as often as [`super::super::begin::Losses`] allows.
     async fn begin_oldest(&self) -> Result<(Option<String>, Cursor, Reply), Fault> {
-        let mut tries = 0;
+        let mut tries = 1;
         loop {
             let oldest =
                 history::oldest(&self.client).await.map_err(|error| history::not_found(&error, &self.place))?;
             match self.begin_at(At::Since(oldest), Phase::Opening).await {
-                Err(fault) if fault.code == Code::MongoPositionLost && tries < OLDEST_TRIES => tries += 1,
+                Err(fault) if fault.code == Code::MongoPositionLost && tries == OLDEST_TRIES => {
+                    return Err(Fault::transient(fault.code, fault.message));
+                }
+                Err(fault) if fault.code == Code::MongoPositionLost => {
+                    tokio::time::sleep(OLDEST_PAUSE * (1 << tries) / 2).await;
+                    tries += 1;
+                }
                 begun => return begun,
             }
         }
