@@ -48,9 +48,14 @@ impl Run<'_> {
                 self.world.redis().restart().await;
             }
             Fault::RedisTailLost => {
-                let lost = self.random.random_range(1..20_000);
-                self.world.redis().kill();
-                self.world.redis().lose_tail(lost);
+                match self.scenario.mode {
+                    Mode::AtLeastOnce => self.lose_confirmed().await,
+                    _ => {
+                        let lost = self.random.random_range(1..20_000);
+                        self.world.redis().kill();
+                        self.world.redis().lose_tail(lost);
+                    }
+                }
                 self.hold().await;
                 self.world.redis().restart().await;
                 self.rewrite_file().await;
@@ -106,6 +111,29 @@ impl Run<'_> {
             self.kill().await;
         }
         self.pause(100..700).await;
+    }
+
+    /// Redis loses what the stored position is behind: all since some time, of which several positions were stored.
+    async fn lose_confirmed(&mut self) {
+        const SOME: u64 = 4_000;
+        let mut then = None;
+        eventually(Duration::from_secs(60), "data whose position is stored", async || {
+            let writes = self.host.metric("tidegate_checkpoint_writes_total", &[]).await.unwrap_or_default();
+            match then {
+                _ if self.world.redis().appended() < SOME => Err(writes),
+                None => {
+                    then = Some((self.world.redis().appended(), writes));
+                    Err(writes)
+                }
+                // The first of them may have been on its way before that.
+                Some((_, before)) if writes < before + 3.0 => Err(writes),
+                Some(_) => Ok(()),
+            }
+        })
+        .await;
+        let (length, _) = then.expect("seen above");
+        self.world.redis().kill();
+        self.world.redis().keep(length - SOME / 2);
     }
 
     fn proxy(&self, of_source: bool) -> &Proxy {

@@ -122,7 +122,30 @@ impl Redis {
     /// # Panics
     /// When it runs, or has no append-only file.
     pub fn lose_tail(&mut self, bytes: u64) {
+        let length = self.appended();
+        self.keep(length - bytes.min(length / 4));
+    }
+
+    /// Cuts the append-only file of a killed server behind so many bytes.
+    ///
+    /// # Panics
+    /// When it runs, or has no append-only file.
+    pub fn keep(&mut self, bytes: u64) {
         assert!(self.process.is_none(), "redis-server runs");
+        let file = std::fs::OpenOptions::new().write(true).open(self.append_only_file());
+        file.and_then(|file| file.set_len(bytes)).expect("the append-only file can be cut");
+    }
+
+    /// How many bytes the append-only file has.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn appended(&self) -> u64 {
+        std::fs::metadata(self.append_only_file()).expect("the append-only file has a length").len()
+    }
+
+    fn append_only_file(&self) -> PathBuf {
         let folder = self.folder.path().join("appendonlydir");
         let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
         // appendonly.aof.7.incr.aof: the highest number is what is written to.
@@ -130,10 +153,7 @@ impl Redis {
             path.file_name()?.to_str()?.strip_suffix(".incr.aof")?.rsplit('.').next()?.parse().ok()
         };
         let files = entries.flatten().map(|entry| entry.path());
-        let newest = files.filter(|path| number(path).is_some()).max_by_key(number).expect("an append-only file");
-        let file = std::fs::OpenOptions::new().write(true).open(&newest).expect("the append-only file can be written");
-        let length = file.metadata().expect("the append-only file has a length").len();
-        file.set_len(length - bytes.min(length / 4)).expect("the append-only file can be cut");
+        files.filter(|path| number(path).is_some()).max_by_key(number).expect("an append-only file")
     }
 
     /// Sends a signal: [`Signal::STOP`] freezes it with its connections open, [`Signal::CONT`] lets it go on.
