@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod alert;
 pub mod batch;
+mod braces;
 pub mod change;
 pub mod checkpoint;
 pub mod cli;

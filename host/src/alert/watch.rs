@@ -8,6 +8,7 @@ use std::{
 use super::Alert;
 use crate::{
     config::{AlertKind, Config, DeadLetterAlertConfig, SourceConfig},
+    error::Code,
     status::{PipelineStatus, PipelineView, Problem, State, Status},
 };
 
@@ -16,7 +17,7 @@ use crate::{
 pub(super) struct Watcher {
     down_after: Duration,
     dead_letters: DeadLetterAlertConfig,
-    /// How much history must be left, by pipeline.
+    /// How much history must be left, by pipeline with a source that says it.
     history: HashMap<String, Duration>,
     pipelines: HashMap<String, Known>,
     /// Digests of barred files; none before the first look.
@@ -64,121 +65,137 @@ impl Watcher {
     fn pipeline(&mut self, pipeline: &PipelineStatus, alerts: &mut Vec<Alert>) {
         let view = pipeline.view();
         let known = self.pipelines.entry(pipeline.name().to_owned()).or_default();
-        let mut tell = |kind, part: Option<&str>, code, message: String| {
-            let (subject, part) = (pipeline.name().to_owned(), part.map(str::to_owned));
-            alerts.push(Alert { kind, subject, part, code, message });
-        };
-        let halted = view.problem.as_ref().filter(|_| matches!(view.state, State::Stopped | State::Paused));
-        match (halted, known.halted) {
-            (Some(problem), told) if told != Some(view.state) => {
-                let kind = if view.state == State::Stopped { AlertKind::Stopped } else { AlertKind::Paused };
-                tell(kind, None, Some(problem.code.as_str()), problem.reason.clone());
-                known.halted = Some(view.state);
-            }
-            (None, Some(_)) if view.state == State::Running => {
-                tell(AlertKind::Recovered, None, None, "it runs again".to_owned());
-                known.halted = None;
-            }
-            _ => {}
-        }
-        if halted.is_none() {
-            for (part, problem) in parts(&view) {
-                match (problem, known.down.get(&part)) {
-                    (Some(problem), None) if elapsed(problem.since) >= self.down_after => {
-                        let for_long =
-                            humantime::format_duration(Duration::from_secs(elapsed(problem.since).as_secs()));
-                        let message = format!("for {for_long}, {} tries: {}", problem.attempt, problem.reason);
-                        tell(AlertKind::Down, Some(&part), Some(problem.code.as_str()), message);
-                        known.down.insert(part, problem.since);
-                    }
-                    (None, Some(since)) if view.state == State::Running => {
-                        let took = humantime::format_duration(Duration::from_secs(elapsed(*since).as_secs()));
-                        tell(AlertKind::Recovered, Some(&part), None, format!("it works again, after {took}"));
-                        known.down.remove(&part);
-                    }
-                    _ => {}
-                }
-            }
-        }
-        let (now, letters) = (Instant::now(), view.counts.dead_letters.values().sum::<u64>());
-        let within = self.dead_letters.within.0;
-        if known.letters.is_empty() {
-            known.letters.push_back((now, 0));
-        }
-        while known.letters.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= within) {
-            known.letters.pop_front();
-        }
-        let fresh = letters.saturating_sub(known.letters.front().map_or(0, |(_, letters)| *letters));
-        if known.letters.back().is_none_or(|(_, before)| *before != letters) {
-            known.letters.push_back((now, letters));
-        }
-        let too_many = fresh > self.dead_letters.more_than;
-        if too_many && !known.too_many {
-            let within = humantime::format_duration(within);
-            tell(
-                AlertKind::DeadLetters,
-                None,
-                None,
-                format!("{fresh} dead letters within {within}, {letters} since the start"),
-            );
-        }
-        known.too_many = too_many;
         let least = self.history.get(pipeline.name());
-        let left = view.source.history_seconds.map(Duration::from_secs);
-        let short = left.zip(least).is_some_and(|(left, least)| left < *least);
-        if short && !known.history_is_short {
-            let left = humantime::format_duration(left.unwrap_or_default());
-            tell(
-                AlertKind::History,
-                None,
-                None,
-                format!(
-                    "the source's history reaches only {left} further back than where the pipeline stands: then its position is lost"
-                ),
-            );
+        let tell = &mut Teller { subject: pipeline.name(), alerts };
+        if !known.halt(&view, tell) {
+            known.parts(&view, self.down_after, tell);
         }
-        known.history_is_short = short;
-        let lost = pipeline.metrics().positions_lost.get();
-        if lost > known.positions_lost {
-            tell(
-                AlertKind::PositionLost,
-                None,
-                Some("TG0304"),
-                "the source no longer had the position, and went on elsewhere".to_owned(),
-            );
-        }
-        known.positions_lost = lost;
+        known.letters(&view, &self.dead_letters, tell);
+        known.history(&view, least, tell);
+        // Streams have two codes for it; the log has the right one.
+        let code = least.map(|_| Code::MongoPositionLost);
+        known.positions(pipeline.metrics().positions_lost.get(), code, tell);
     }
 
     fn plugins(&mut self, status: &Status, alerts: &mut Vec<Alert>) {
-        let barred: Vec<_> = status
-            .view()
-            .plugins
-            .into_iter()
-            .flat_map(|(name, plugin)| {
-                plugin
-                    .swap
-                    .map(|swap| swap.barred)
-                    .unwrap_or_default()
-                    .into_iter()
-                    .map(move |barred| (name.clone(), barred))
-            })
-            .collect();
-        if let Some(known) = &self.barred {
-            for (name, barred) in &barred {
-                if !known.contains(&(name.clone(), barred.digest.clone())) {
+        let mut all = HashSet::new();
+        for (name, plugin) in status.plugins() {
+            for barred in plugin.swap.map(|swap| swap.barred).unwrap_or_default() {
+                let key = (name.clone(), barred.digest);
+                // What was barred when the host started was told then.
+                if self.barred.as_ref().is_some_and(|known| !known.contains(&key)) {
                     let message = format!("version {} is not used any more: {}", barred.version, barred.reason);
-                    alerts.push(Alert {
-                        kind: AlertKind::Plugin,
-                        subject: name.clone(),
-                        part: None,
-                        code: None,
-                        message,
-                    });
+                    Teller { subject: &name, alerts }.tell(AlertKind::Plugin, None, None, message);
                 }
+                all.insert(key);
             }
         }
-        self.barred = Some(barred.into_iter().map(|(name, barred)| (name, barred.digest)).collect());
+        self.barred = Some(all);
+    }
+}
+
+/// Makes the alerts of one pipeline or plugin.
+struct Teller<'a> {
+    subject: &'a str,
+    alerts: &'a mut Vec<Alert>,
+}
+
+impl Teller<'_> {
+    fn tell(&mut self, kind: AlertKind, part: Option<&str>, code: Option<Code>, message: String) {
+        let (subject, part) = (self.subject.to_owned(), part.map(str::to_owned));
+        self.alerts.push(Alert { kind, subject, part, code: code.map(Code::as_str), message });
+    }
+}
+
+impl Known {
+    /// Stopped, paused, or running again. Whether it is halted.
+    fn halt(&mut self, view: &PipelineView, tell: &mut Teller<'_>) -> bool {
+        let halted = view.problem.as_ref().filter(|_| matches!(view.state, State::Stopped | State::Paused));
+        match (halted, self.halted) {
+            (Some(problem), told) if told != Some(view.state) => {
+                let kind = if view.state == State::Stopped { AlertKind::Stopped } else { AlertKind::Paused };
+                tell.tell(kind, None, Some(problem.code), problem.reason.clone());
+                self.halted = Some(view.state);
+            }
+            (None, Some(_)) if view.state == State::Running => {
+                tell.tell(AlertKind::Recovered, None, None, "it runs again".to_owned());
+                self.halted = None;
+            }
+            _ => {}
+        }
+        halted.is_some()
+    }
+
+    /// The source and the sinks: down for long enough, or working again.
+    fn parts(&mut self, view: &PipelineView, down_after: Duration, tell: &mut Teller<'_>) {
+        for (part, problem) in parts(view) {
+            match (problem, self.down.get(&part)) {
+                (Some(problem), None) if elapsed(problem.since) >= down_after => {
+                    let message = format!(
+                        "for {}, {} tries: {}",
+                        in_seconds(elapsed(problem.since)),
+                        problem.attempt,
+                        problem.reason
+                    );
+                    tell.tell(AlertKind::Down, Some(&part), Some(problem.code), message);
+                    self.down.insert(part, problem.since);
+                }
+                (None, Some(since)) if view.state == State::Running => {
+                    let message = format!("it works again, after {}", in_seconds(elapsed(*since)));
+                    tell.tell(AlertKind::Recovered, Some(&part), None, message);
+                    self.down.remove(&part);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Dead letters within the time that is looked at.
+    fn letters(&mut self, view: &PipelineView, config: &DeadLetterAlertConfig, tell: &mut Teller<'_>) {
+        let (now, letters) = (Instant::now(), view.counts.dead_letters.values().sum::<u64>());
+        let within = config.within.0;
+        if self.letters.is_empty() {
+            self.letters.push_back((now, 0));
+        }
+        while self.letters.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= within) {
+            self.letters.pop_front();
+        }
+        let fresh = letters.saturating_sub(self.letters.front().map_or(0, |(_, letters)| *letters));
+        if self.letters.back().is_none_or(|(_, before)| *before != letters) {
+            self.letters.push_back((now, letters));
+        }
+        let too_many = fresh > config.more_than;
+        if too_many && !self.too_many {
+            let within = humantime::format_duration(within);
+            let message = format!("{fresh} dead letters within {within}, {letters} since the start");
+            tell.tell(AlertKind::DeadLetters, None, None, message);
+        }
+        self.too_many = too_many;
+    }
+
+    /// How far back the source's history reaches.
+    fn history(&mut self, view: &PipelineView, least: Option<&Duration>, tell: &mut Teller<'_>) {
+        let left = view.source.history_seconds.map(Duration::from_secs);
+        let short = left.zip(least).filter(|(left, least)| left < *least);
+        if let Some((left, _)) = short
+            && !self.history_is_short
+        {
+            let message = format!(
+                "the source's history reaches only {} further back than where the pipeline stands: then its position is lost",
+                humantime::format_duration(left)
+            );
+            tell.tell(AlertKind::History, None, None, message);
+        }
+        self.history_is_short = short.is_some();
+    }
+
+    /// Positions that the source no longer had.
+    fn positions(&mut self, lost: u64, code: Option<Code>, tell: &mut Teller<'_>) {
+        if lost > self.positions_lost {
+            let message = "the source no longer had the position, and went on elsewhere".to_owned();
+            tell.tell(AlertKind::PositionLost, None, code, message);
+        }
+        self.positions_lost = lost;
     }
 }
 
@@ -190,6 +207,10 @@ fn parts(view: &PipelineView) -> Vec<(String, Option<&Problem>)> {
 
 fn elapsed(since: SystemTime) -> Duration {
     since.elapsed().unwrap_or_default()
+}
+
+fn in_seconds(time: Duration) -> humantime::FormattedDuration {
+    humantime::format_duration(Duration::from_secs(time.as_secs()))
 }
 
 #[cfg(test)]

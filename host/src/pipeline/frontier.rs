@@ -1,16 +1,17 @@
 //! The frontier: the newest position that every sink has safely, moved in order and never past a hole.
 
+mod order;
+
 use std::{
-    collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytestring::ByteString;
-use smallvec::SmallVec;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::order::Order;
 use super::retry::{Backoff, RetryPolicy};
 use crate::{
     checkpoint::Store,
@@ -104,123 +105,6 @@ pub(super) async fn quiet(progress: &mut watch::Receiver<Progress>, quiet: Durat
             // The reader and the frontier are gone: the pipeline ends anyway.
             std::future::pending::<()>().await;
         }
-    }
-}
-
-struct Waiting {
-    sent: Sent,
-    /// The sinks that lack it. By name, not by count: a sink that confirms twice does not speak for another.
-    lacking: SmallVec<[usize; 4]>,
-    /// The sinks that hold it.
-    holding: SmallVec<[usize; 2]>,
-    /// How many batches it stands for.
-    batches: u64,
-}
-
-impl Waiting {
-    /// Whether nobody but holds keeps it from being safe.
-    fn is_held(&self) -> bool {
-        self.lacking.iter().all(|sink| self.holding.contains(sink))
-    }
-
-    /// Takes the place of the one before it.
-    fn follow(&mut self, before: Self) {
-        self.batches += before.batches;
-        self.sent.changes += before.sent.changes;
-        self.sent.newest = self.sent.newest.or(before.sent.newest);
-        let mut earlier = before.sent.earlier;
-        if let Some(position) = before.sent.position {
-            earlier.set(&before.sent.partition, position);
-        }
-        for (partition, position) in self.sent.earlier.iter() {
-            earlier.set(partition, position.clone());
-        }
-        self.sent.earlier = earlier;
-        let receipts = std::mem::replace(&mut self.sent.receipts, before.sent.receipts);
-        self.sent.receipts.extend(receipts);
-    }
-}
-
-/// The order of safety, apart from everything that costs time. Batches are numbered without holes, in the order they are
-/// sent in.
-#[derive(Default)]
-struct Order {
-    waiting: VecDeque<Waiting>,
-}
-
-impl Order {
-    /// A batch is on its way to so many sinks.
-    fn sent(&mut self, sent: Sent, sinks: usize) {
-        let lacking = (0..sinks).collect();
-        self.waiting.push_back(Waiting { sent, lacking, holding: SmallVec::new(), batches: 1 });
-    }
-
-    /// A sink has a batch; returns those that are now safe everywhere, with all before them. What was said before, or of a
-    /// batch that is not on its way, changes nothing.
-    fn safe(&mut self, batch: u64, sink: usize) -> Vec<Sent> {
-        if let Some(waiting) = self.find(batch) {
-            waiting.lacking.retain(|lacking| *lacking != sink);
-        }
-        self.ready()
-    }
-
-    fn find(&mut self, batch: u64) -> Option<&mut Waiting> {
-        let at = self.waiting.partition_point(|waiting| waiting.sent.batch < batch);
-        self.waiting.get_mut(at).filter(|waiting| waiting.sent.batch == batch)
-    }
-
-    /// A sink holds a batch. What nobody but holds keeps from being safe gives its bytes back.
-    fn held(&mut self, batch: u64, sink: usize) {
-        if let Some(waiting) = self.find(batch) {
-            waiting.holding.push(sink);
-        }
-        self.join();
-    }
-
-    /// A sink has all batches up to this one, which it held; returns those that are now safe everywhere, as [`Order::safe`].
-    fn flushed(&mut self, through: u64, sink: usize) -> Vec<Sent> {
-        for waiting in self.waiting.iter_mut().take_while(|waiting| waiting.sent.batch <= through) {
-            waiting.lacking.retain(|lacking| *lacking != sink);
-        }
-        let ready = self.ready();
-        self.join();
-        ready
-    }
-
-    /// Lets one stand for several that follow each other and wait for the same holds: a hold of an hour takes no more room here than one of
-    /// a second. A sink that holds them confirms them together, so nobody asks for a single one of them again.
-    fn join(&mut self) {
-        let mut joined: VecDeque<Waiting> = VecDeque::with_capacity(self.waiting.len());
-        for mut waiting in self.waiting.drain(..) {
-            if waiting.is_held() {
-                waiting.sent.permit = None;
-                if let Some(before) = joined.pop_back_if(|before| before.is_held() && before.lacking == waiting.lacking)
-                {
-                    waiting.follow(before);
-                }
-            }
-            joined.push_back(waiting);
-        }
-        self.waiting = joined;
-    }
-
-    /// Changes of batches that nobody but holds keeps from being safe.
-    fn held_changes(&self) -> u64 {
-        self.waiting.iter().filter(|waiting| waiting.is_held()).map(|waiting| waiting.sent.changes).sum()
-    }
-
-    /// How many batches are on their way.
-    fn batches(&self) -> u64 {
-        self.waiting.iter().map(|waiting| waiting.batches).sum()
-    }
-
-    /// Takes out, in order, what is safe everywhere with all before it.
-    fn ready(&mut self) -> Vec<Sent> {
-        let mut ready = Vec::new();
-        while self.waiting.front().is_some_and(|waiting| waiting.lacking.is_empty()) {
-            ready.extend(self.waiting.pop_front().map(|waiting| waiting.sent));
-        }
-        ready
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
+pub(crate) use crate::braces::Unreadable;
 use crate::{
+    braces::{self, Part},
     change::{Doc, Namespace},
     format::{
         elements::{Element, Elements, Malformed, kind},
@@ -12,11 +14,10 @@ use crate::{
 
 /// A name with words in braces in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Template(Vec<Part>);
+pub(crate) struct Template(Vec<Part<Word>>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
-    Text(String),
+enum Word {
     Database,
     Collection,
     Field(String),
@@ -29,15 +30,6 @@ pub(crate) enum Words {
     Namespace,
     /// These, and any other word for the top-level field of that name.
     Fields,
-}
-
-/// Why a text is no template.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Unreadable {
-    /// No such word is known.
-    Word(String),
-    /// A brace is not closed, or was not opened.
-    Brace,
 }
 
 /// Why a template cannot be filled.
@@ -61,38 +53,15 @@ impl std::fmt::Display for Unfilled<'_> {
 impl Template {
     /// `{database}` and `{collection}` are the change's own, `{{` and `}}` are braces.
     pub(crate) fn parse(text: &str, words: Words) -> Result<Self, Unreadable> {
-        let mut parts = Vec::new();
-        let mut plain = String::new();
-        let mut rest = text;
-        while let Some(at) = rest.find(['{', '}']) {
-            let (before, brace) = rest.split_at(at);
-            plain.push_str(before);
-            let doubled = brace.strip_prefix("{{").map(|rest| ('{', rest));
-            if let Some((brace, behind)) = doubled.or_else(|| brace.strip_prefix("}}").map(|rest| ('}', rest))) {
-                plain.push(brace);
-                rest = behind;
-                continue;
+        let known = |word: &str| match word {
+            "database" => Some(Word::Database),
+            "collection" => Some(Word::Collection),
+            field if words == Words::Fields && !field.is_empty() && !field.contains(['.', '$', '{', ' ']) => {
+                Some(Word::Field(field.to_owned()))
             }
-            let (word, behind) =
-                brace.strip_prefix('{').and_then(|word| word.split_once('}')).ok_or(Unreadable::Brace)?;
-            if !plain.is_empty() {
-                parts.push(Part::Text(std::mem::take(&mut plain)));
-            }
-            parts.push(match word {
-                "database" => Part::Database,
-                "collection" => Part::Collection,
-                field if words == Words::Fields && !field.is_empty() && !field.contains(['.', '$', '{', ' ']) => {
-                    Part::Field(field.to_owned())
-                }
-                word => return Err(Unreadable::Word(word.to_owned())),
-            });
-            rest = behind;
-        }
-        plain.push_str(rest);
-        if !plain.is_empty() {
-            parts.push(Part::Text(plain));
-        }
-        Ok(Self(parts))
+            _ => None,
+        };
+        braces::parse(text, known).map(Self)
     }
 
     /// A template of a configuration that was validated: what is none is a name as it stands.
@@ -102,21 +71,21 @@ impl Template {
 
     /// The database of the change.
     pub(super) fn database() -> Self {
-        Self(vec![Part::Database])
+        Self(vec![Part::Word(Word::Database)])
     }
 
     /// The collection of the change.
     pub(super) fn collection() -> Self {
-        Self(vec![Part::Collection])
+        Self(vec![Part::Word(Word::Collection)])
     }
 
     /// The name for a change from there. Fields are left out: it is for templates without.
     pub(crate) fn fill<'a>(&'a self, database: &'a str, collection: &'a str) -> Cow<'a, str> {
-        let text = |part: &'a Part| match part {
+        let text = |part: &'a Part<Word>| match part {
             Part::Text(text) => text.as_str(),
-            Part::Database => database,
-            Part::Collection => collection,
-            Part::Field(_) => "",
+            Part::Word(Word::Database) => database,
+            Part::Word(Word::Collection) => collection,
+            Part::Word(Word::Field(_)) => "",
         };
         match self.0.as_slice() {
             [] => Cow::Borrowed(""),
@@ -134,9 +103,9 @@ impl Template {
         for part in &self.0 {
             match part {
                 Part::Text(text) => name.extend_from_slice(text.as_bytes()),
-                Part::Database => name.extend_from_slice(namespace.database().as_bytes()),
-                Part::Collection => name.extend_from_slice(namespace.collection().as_bytes()),
-                Part::Field(field) => {
+                Part::Word(Word::Database) => name.extend_from_slice(namespace.database().as_bytes()),
+                Part::Word(Word::Collection) => name.extend_from_slice(namespace.collection().as_bytes()),
+                Part::Word(Word::Field(field)) => {
                     let element = find(documents, field).map_err(Unfilled::Malformed)?;
                     let element = element.ok_or(Unfilled::Field(field))?;
                     write_bare(&mut name, &element).map_err(Unfilled::Malformed)?;
@@ -149,9 +118,18 @@ impl Template {
     /// The names of the fields in it.
     pub(crate) fn fields(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|part| match part {
-            Part::Field(field) => Some(field.as_str()),
+            Part::Word(Word::Field(field)) => Some(field.as_str()),
             _ => None,
         })
+    }
+
+    /// Its bytes; none for each word.
+    pub(crate) fn symbols(&self) -> Vec<Option<u8>> {
+        let symbols = |part: &Part<Word>| match part {
+            Part::Text(text) => text.bytes().map(Some).collect(),
+            Part::Word(_) => vec![None],
+        };
+        self.0.iter().flat_map(symbols).collect()
     }
 
     /// The name, where it is the same for every change.

@@ -203,6 +203,17 @@ impl Status {
     /// What is true now.
     pub fn view(&self) -> StatusView {
         let pipelines = self.pipelines().iter().map(|pipeline| (pipeline.name().to_owned(), pipeline.view())).collect();
+        StatusView {
+            version: env!("CARGO_PKG_VERSION"),
+            started_at: self.0.started_at,
+            resident_memory_bytes: resident_bytes(),
+            pipelines,
+            plugins: self.plugins(),
+        }
+    }
+
+    /// What is true of the plugins now, by name.
+    pub fn plugins(&self) -> IndexMap<String, PluginView> {
         // Asked before the entries are locked: plugins tell of themselves while they are.
         let control = lock(&self.0.swaps).clone();
         let mut swaps = control.map(|control| control.list(false)).unwrap_or_default();
@@ -210,14 +221,7 @@ impl Status {
             let swap = swaps.iter().position(|swap| swap.plugin == name).map(|at| swaps.swap_remove(at));
             PluginView { swap, ..entry.view() }
         };
-        let plugins = lock(&self.0.plugins).iter().map(|(name, entry)| (name.clone(), shown(name, entry))).collect();
-        StatusView {
-            version: env!("CARGO_PKG_VERSION"),
-            started_at: self.0.started_at,
-            resident_memory_bytes: resident_bytes(),
-            pipelines,
-            plugins,
-        }
+        lock(&self.0.plugins).iter().map(|(name, entry)| (name.clone(), shown(name, entry))).collect()
     }
 }
 

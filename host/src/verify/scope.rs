@@ -9,10 +9,9 @@ use super::{
 use crate::{
     config::{Config, Secret, SinkConfig, SourceConfig, WriteMode},
     error::{Code, Fault},
+    sink::mongodb::POSITIONS,
 };
 
-/// Collections of our own beside the data of a mirror.
-const OURS: &[&str] = &["tidegate_positions", "tidegate_renames"];
 /// The database where a host keeps its own by default, such as checkpoints: beside a mirror of a whole deployment.
 const OUR_DATABASE: &str = "tidegate";
 
@@ -217,7 +216,7 @@ async fn collections(
             let name = (database.clone(), described.name.clone());
             if described.kind == "view" {
                 views.insert(name);
-            } else if !described.name.starts_with("system.") && !OURS.contains(&described.name.as_str()) {
+            } else if !described.name.starts_with("system.") && described.name != POSITIONS {
                 found.insert(name, described);
             }
         }

@@ -401,3 +401,89 @@ fn a_hold_does_not_speak_for_another() {
     assert_eq!(numbers(order.flushed(5, 0)), Vec::<u64>::new());
     assert_eq!(numbers(order.safe(5, 1)), vec![5]);
 }
+
+/// What anybody would write of holds who does not care for speed: for each batch on its way the sinks that lack it and those that hold it.
+#[derive(Default)]
+struct Holds(BTreeMap<u64, (BTreeSet<usize>, BTreeSet<usize>)>);
+
+impl Holds {
+    fn held(&self) -> Vec<u64> {
+        let held = self.0.iter().filter(|(_, (lacking, holding))| !holding.is_empty() && lacking.is_subset(holding));
+        held.map(|(batch, _)| *batch).collect()
+    }
+
+    /// Takes out what is safe, and returns the last of it.
+    fn ready(&mut self) -> Option<u64> {
+        let mut last = None;
+        while let Some((batch, _)) = self.0.first_key_value().filter(|(_, (lacking, _))| lacking.is_empty()) {
+            last = Some(*batch);
+            self.0.pop_first();
+        }
+        last
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Each sink takes the batches in their order: it holds them, writes all that it held, or writes what it has not taken yet.
+    #[test]
+    fn holds_move_the_frontier_as_the_model_does(steps in prop::collection::vec((0..4_u8, 0..3_usize), 0..300)) {
+        const BATCHES: usize = 1000;
+        let bytes = std::sync::Arc::new(tokio::sync::Semaphore::new(BATCHES));
+        let (mut order, mut model) = (Order::default(), Holds::default());
+        let (mut sent_last, mut taken, mut holds) = (0, [0; 3], [false; 3]);
+        for (step, sink) in steps {
+            let ready = match step {
+                0 => {
+                    sent_last += 1;
+                    let permit = std::sync::Arc::clone(&bytes).try_acquire_owned().ok();
+                    order.sent(Sent { permit, ..sent(sent_last, sent_last) }, 3);
+                    model.0.insert(sent_last, ((0..3).collect(), BTreeSet::new()));
+                    order.ready()
+                }
+                1 if taken[sink] < sent_last => {
+                    taken[sink] += 1;
+                    holds[sink] = true;
+                    order.held(taken[sink], sink);
+                    model.0.get_mut(&taken[sink]).unwrap().1.insert(sink);
+                    Vec::new()
+                }
+                2 if taken[sink] < sent_last && !holds[sink] => {
+                    taken[sink] += 1;
+                    model.0.get_mut(&taken[sink]).unwrap().0.remove(&sink);
+                    order.safe(taken[sink], sink)
+                }
+                3 if holds[sink] => {
+                    holds[sink] = false;
+                    model.0.range_mut(..=taken[sink]).for_each(|(_, (lacking, _))| lacking.retain(|other| *other != sink));
+                    order.flushed(taken[sink], sink)
+                }
+                _ => Vec::new(),
+            };
+            prop_assert_eq!(ready.last().map(|sent| sent.batch), model.ready());
+            drop(ready);
+            let held = model.held();
+            prop_assert_eq!(order.held_changes(), held.iter().sum::<u64>());
+            prop_assert_eq!(order.batches(), model.0.len() as u64);
+            prop_assert_eq!(BATCHES - bytes.available_permits(), model.0.len() - held.len());
+        }
+    }
+}
+
+/// The cost of a hold must not grow with what is on its way: with a walk over all of it for each this would take hours.
+#[test]
+fn many_batches_are_held_behind_one_that_is_slow() {
+    const MANY: u64 = 300_000;
+    let mut order = Order::default();
+    (1..=MANY).for_each(|batch| order.sent(sent(batch, 1), 2));
+    (1..=MANY).for_each(|batch| order.held(batch, 0));
+    assert_eq!((order.waiting.len() as u64, order.held_changes()), (MANY, 0));
+    for batch in 1..=MANY {
+        assert!(order.safe(batch, 1).is_empty());
+        assert_eq!(order.held_changes(), batch);
+    }
+    assert_eq!((order.waiting.len(), order.batches()), (1, MANY));
+    assert_eq!(numbers(order.flushed(MANY, 0)), vec![MANY]);
+    assert_eq!((order.batches(), order.held_changes()), (0, 0));
+}

@@ -1,12 +1,13 @@
 //! Names of databases and collections made of the names of keys.
 
+use crate::braces::{self, Part, Unreadable};
+
 /// A name with `{stream}`, `{1}`, `{2}` ... in it: the name of the key, and its parts between colons.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Naming(Vec<Part>);
+pub(crate) struct Naming(Vec<Part<Word>>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
-    Text(String),
+enum Word {
     Whole,
     /// From 0.
     Nth(usize),
@@ -18,37 +19,15 @@ impl Naming {
     /// # Errors
     /// What is wrong, in words.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let mut parts = Vec::new();
-        let mut plain = String::new();
-        let mut rest = text;
-        while let Some(at) = rest.find(['{', '}']) {
-            let (before, brace) = rest.split_at(at);
-            plain.push_str(before);
-            let doubled = brace.strip_prefix("{{").map(|rest| ('{', rest));
-            if let Some((brace, behind)) = doubled.or_else(|| brace.strip_prefix("}}").map(|rest| ('}', rest))) {
-                plain.push(brace);
-                rest = behind;
-                continue;
-            }
-            let (word, behind) = brace
-                .strip_prefix('{')
-                .and_then(|word| word.split_once('}'))
-                .ok_or("has a brace that is not closed, or was not opened")?;
-            if !plain.is_empty() {
-                parts.push(Part::Text(std::mem::take(&mut plain)));
-            }
-            parts.push(match (word, word.parse::<usize>()) {
-                ("stream", _) => Part::Whole,
-                (_, Ok(number @ 1..=9)) => Part::Nth(number - 1),
-                _ => return Err(format!("has `{{{word}}}`, which stands for nothing")),
-            });
-            rest = behind;
-        }
-        plain.push_str(rest);
-        if !plain.is_empty() {
-            parts.push(Part::Text(plain));
-        }
-        Ok(Self(parts))
+        let known = |word: &str| match (word, word.parse::<usize>()) {
+            ("stream", _) => Some(Word::Whole),
+            (_, Ok(number @ 1..=9)) => Some(Word::Nth(number - 1)),
+            _ => None,
+        };
+        braces::parse(text, known).map(Self).map_err(|unreadable| match unreadable {
+            Unreadable::Word(word) => format!("has `{{{word}}}`, which stands for nothing"),
+            Unreadable::Brace => "has a brace that is not closed, or was not opened".to_owned(),
+        })
     }
 
     /// A name in which nothing has a meaning.
@@ -63,8 +42,8 @@ impl Naming {
             .iter()
             .map(|part| match part {
                 Part::Text(text) => text.as_str(),
-                Part::Whole => key,
-                Part::Nth(at) => key.split(':').nth(*at).unwrap_or_default(),
+                Part::Word(Word::Whole) => key,
+                Part::Word(Word::Nth(at)) => key.split(':').nth(*at).unwrap_or_default(),
             })
             .collect();
         if name.is_empty() { key.to_owned() } else { name }
