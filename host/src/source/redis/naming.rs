@@ -1,6 +1,6 @@
 //! Names of databases and collections made of the names of keys.
 
-/// A name with `{stream}`, `{1}`, `{2}` ... in it: the name of the key, and its parts between colons.
+/// A name with `{stream}` or `{key}`, `{1}`, `{2}` ... in it: the name of the key, and its parts between colons.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Naming(Vec<Part>);
 
@@ -38,7 +38,7 @@ impl Naming {
                 parts.push(Part::Text(std::mem::take(&mut plain)));
             }
             parts.push(match (word, word.parse::<usize>()) {
-                ("stream", _) => Part::Whole,
+                ("stream" | "key", _) => Part::Whole,
                 (_, Ok(number @ 1..=9)) => Part::Nth(number - 1),
                 _ => return Err(format!("has `{{{word}}}`, which stands for nothing")),
             });
@@ -79,6 +79,7 @@ mod tests {
     fn names_are_made_of_keys() {
         let name = |template: &str, key: &str| Naming::parse(template).unwrap().fill(key);
         assert_eq!(name("{stream}", "app:orders"), "app:orders");
+        assert_eq!(name("{key}", "app:orders"), "app:orders");
         assert_eq!(name("{2}_log", "app:orders"), "orders_log");
         assert_eq!(name("{2}-{1}", "app:orders:eu"), "orders-app");
         assert_eq!(name("{3}", "app:orders"), "app:orders");
