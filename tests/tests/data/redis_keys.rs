@@ -496,6 +496,33 @@ async fn b2_many_keys_are_mirrored_and_a_key_that_is_too_big_is_told_once() {
 }
 
 #[tokio::test]
+async fn b2_a_server_that_tells_only_how_long_a_key_lives_brings_no_change_with_each_scan() {
+    let mut server = Redis::start(RedisOptions::default()).await;
+    let mut scene = Scene::shared().await;
+    scene.redis_url = server.url();
+    let mut redis = scene.redis().await;
+    run(&scene, &mut redis, "SET", "a", &["x", "PXAT", "4102444800500"]).await;
+    // As servers before 7.0.
+    let rights = ["SETUSER", "reader", "on", ">pw", "~*", "&*", "+@all", "-pexpiretime"];
+    let () = redis::cmd("ACL").arg(&rights).query_async(&mut redis).await.unwrap();
+    scene.redis_url = server.url().replace("redis://", "redis://reader:pw@");
+    let mut host = scene.ready_host(&[plain(&scene, QUICK, "mirror")]).await;
+    let expires = async || documents(&scene).await.get("a")?.get_datetime("expires_at").ok().copied();
+    let at = eventually(PATIENCE, "the key", expires).await.timestamp_millis();
+    assert!(at.abs_diff(4_102_444_800_500) < 60_000, "{at}");
+    // Scans later.
+    for n in 0..5 {
+        run(&scene, &mut redis, "SADD", &format!("s{n}"), &["1"]).await;
+        eventually(PATIENCE, "another key", async || documents(&scene).await.contains_key(&format!("s{n}"))).await;
+    }
+    assert_eq!(host.metric("tidegate_events_in_total", &[]).await, Some(6.0));
+    run(&scene, &mut redis, "PERSIST", "a", &[]).await;
+    eventually(PATIENCE, "no end", async || expires().await.is_none()).await;
+    assert_eq!(host.stop().await, Some(0));
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_dry_run_of_keys_stores_nothing() {
     let scene = Scene::shared().await;
     let mut redis = scene.redis().await;

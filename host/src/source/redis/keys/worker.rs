@@ -33,6 +33,8 @@ use crate::{
 
 /// Keys that are looked at together.
 const STEP: usize = 1000;
+/// How often it is told that there is nothing more.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
 /// How often a key that changes its type all the time is tried before it waits for the next scan.
 const TURNS: usize = 3;
 
@@ -309,10 +311,11 @@ impl Worker {
             self.out.send(Told::CaughtUp).await.map_err(|_| Ended::Closed)?;
             tokio::select! {
                 () = self.touched.told() => {}
-                () = tokio::time::sleep_until(until) => return Ok(()),
+                // It is told again, also where a batch that waited for others was behind it.
+                () = tokio::time::sleep_until(until.min(Instant::now() + TOLD_EVERY)) => {}
                 () = self.out.closed() => return Err(Ended::Closed),
             }
-            if self.touched.is_overflown() {
+            if self.touched.is_overflown() || Instant::now() >= until {
                 return Ok(());
             }
             self.follow_hints().await?;
