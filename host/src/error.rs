@@ -179,6 +179,14 @@ codes! {
     StreamRemade = "TG0411";
     /// A key that is to be read as a stream is none.
     NoStream = "TG0412";
+    /// It is not known what was delivered of the keys of a Redis: everything is delivered again.
+    KeysUnsure = "TG0413";
+    /// A key of Redis cannot be mirrored.
+    KeyUnfit = "TG0414";
+    /// What was delivered of the keys of a Redis cannot be read or written on this host.
+    KeysLog = "TG0415";
+    /// Redis has no keyspace notifications on.
+    NoNotifications = "TG0416";
     /// A file cannot be read.
     FileRead = "TG0501";
     /// A file cannot be written.

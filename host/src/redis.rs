@@ -168,6 +168,24 @@ impl Connector {
         }
     }
 
+    /// A connection that takes notifications, apart from the other.
+    pub(crate) async fn pubsub(&mut self) -> Result<redis::aio::PubSub, Fault> {
+        let client = tls::client(&self.url, &self.tls).await?;
+        match tokio::time::timeout(self.timeout, client.get_async_pubsub()).await {
+            Ok(Ok(pubsub)) => Ok(pubsub),
+            Ok(Err(error)) => Err(self.lost(&error)),
+            Err(_) => Err(Fault::transient(
+                Code::RedisUnreachable,
+                format!("Redis at {} did not answer within {:?}", self.place, self.timeout),
+            )),
+        }
+    }
+
+    /// The number of the database that the URL names.
+    pub(crate) fn database(&self) -> i64 {
+        Client::open(self.url.reveal()).map_or(0, |client| client.get_connection_info().redis_settings().db())
+    }
+
     /// Whether there is a connection that was not lost yet.
     pub(crate) fn is_connected(&self) -> bool {
         self.connection.is_some()

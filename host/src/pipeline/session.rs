@@ -252,10 +252,15 @@ impl Pipeline {
                 standing.source_history(left);
             }),
         };
+        let place = crate::source::Place {
+            folder: self.state.path().to_owned(),
+            pipeline: self.name.to_string(),
+            dry: self.mode.dry_run,
+        };
         parts.spawn(
             reader::Reader {
                 pipeline: Arc::clone(&self.name),
-                source: AnySource::new(&self.config, self.limits, hooks),
+                source: AnySource::new(&self.config, self.limits, hooks, place),
                 tells_its_end: AnySource::tells_its_end(&self.config.source),
                 limits: self.limits,
                 at: from,

@@ -6,6 +6,7 @@ pub mod redis;
 
 use std::{
     future::Future,
+    path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
@@ -26,6 +27,17 @@ pub struct BatchLimits {
     pub max_bytes: usize,
     /// How long a batch that is not full waits for more.
     pub linger: Duration,
+}
+
+/// Where a source may keep what it must remember beside its positions.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The state directory.
+    pub folder: PathBuf,
+    /// The name of the pipeline.
+    pub pipeline: String,
+    /// Nothing is to be written.
+    pub dry: bool,
 }
 
 /// What a source tells beside its changes.
@@ -101,6 +113,8 @@ pub enum AnySource {
     Mongodb(Box<mongodb::MongodbSource>),
     /// Redis streams.
     Redis(Box<redis::RedisSource>),
+    /// Keys of Redis.
+    RedisKeys(Box<redis::KeysSource>),
     /// A file of changes.
     File(Box<lines::FileSource>),
     /// Changes on standard input.
@@ -108,16 +122,19 @@ pub enum AnySource {
 }
 
 impl AnySource {
-    /// The source a pipeline names; nothing is opened yet.
-    pub fn new(pipeline: &PipelineConfig, limits: BatchLimits, hooks: Hooks) -> Self {
+    /// The source a pipeline names; nothing is opened yet. What it must remember beside positions it keeps at `place`.
+    pub fn new(pipeline: &PipelineConfig, limits: BatchLimits, hooks: Hooks, place: Place) -> Self {
         match &pipeline.source {
             SourceConfig::Mongodb(config) => {
                 let target = mongodb::Target::of(pipeline);
                 Self::Mongodb(Box::new(mongodb::MongodbSource::new(config.clone(), target, limits, hooks)))
             }
-            SourceConfig::Redis(config) => {
-                Self::Redis(Box::new(redis::RedisSource::new(config.clone(), limits, hooks)))
-            }
+            SourceConfig::Redis(config) => match config.keys.clone() {
+                Some(keys) => {
+                    Self::RedisKeys(Box::new(redis::KeysSource::new(config.clone(), keys, limits, hooks, place)))
+                }
+                None => Self::Redis(Box::new(redis::RedisSource::new(config.clone(), limits, hooks))),
+            },
             SourceConfig::File(config) => Self::File(Box::new(lines::FileSource::new(config.path.clone(), limits))),
             SourceConfig::Stdin(_) => Self::Stdin(Box::new(lines::StdinSource::new(limits))),
         }
@@ -169,6 +186,7 @@ impl Source for AnySource {
         match self {
             Self::Mongodb(source) => source.open(from).await,
             Self::Redis(source) => source.open(from).await,
+            Self::RedisKeys(source) => source.open(from).await,
             Self::File(source) => source.open(from).await,
             Self::Stdin(source) => source.open(from).await,
         }
@@ -178,6 +196,7 @@ impl Source for AnySource {
         match self {
             Self::Mongodb(source) => source.next().await,
             Self::Redis(source) => source.next().await,
+            Self::RedisKeys(source) => source.next().await,
             Self::File(source) => source.next().await,
             Self::Stdin(source) => source.next().await,
         }
@@ -186,6 +205,7 @@ impl Source for AnySource {
     async fn settle(&mut self) {
         match self {
             Self::Redis(source) => source.settle().await,
+            Self::RedisKeys(source) => source.settle().await,
             Self::Mongodb(_) | Self::File(_) | Self::Stdin(_) => {}
         }
     }

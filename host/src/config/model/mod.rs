@@ -7,6 +7,7 @@ mod pipeline;
 mod plugins;
 mod redis;
 mod redis_connection;
+mod redis_keys;
 mod redis_source;
 mod store;
 
@@ -16,7 +17,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, de};
 
 pub use self::{
-    alerts::*, mongodb::*, pipeline::*, plugins::*, redis::*, redis_connection::*, redis_source::*, store::*,
+    alerts::*, mongodb::*, pipeline::*, plugins::*, redis::*, redis_connection::*, redis_keys::*, redis_source::*, store::*,
 };
 use super::units::Span;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{super::units::Span, RedisTlsConfig, Secret, ten_seconds};
+use super::{super::units::Span, KeysConfig, RedisTlsConfig, Secret, ten_seconds};
 
 /// `source.redis`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -15,8 +15,12 @@ pub struct RedisSourceConfig {
     /// Certificates, for `rediss://`.
     #[serde(default)]
     pub tls: RedisTlsConfig,
-    /// Streams, names or patterns.
+    /// Streams, names or patterns; none where keys are mirrored.
+    #[serde(default)]
     pub streams: Vec<String>,
+    /// Keys to mirror, in the place of streams.
+    #[serde(default)]
+    pub keys: Option<KeysConfig>,
     /// How often it is looked for new streams.
     #[serde(default = "ten_seconds")]
     pub discover_every: Span,
@@ -38,9 +42,9 @@ pub struct RedisSourceConfig {
     /// The database that the changes are of; `{stream}` is the name of the stream, `{1}`, `{2}` ... are its parts between colons.
     #[serde(default = "redis_database")]
     pub database: String,
-    /// The collection that they are of, with the same words.
-    #[serde(default = "stream_itself")]
-    pub collection: String,
+    /// The collection that they are of, with the same words; none: the name of the stream, of keys the part before the first colon.
+    #[serde(default)]
+    pub collection: Option<String>,
     /// The field that is the key of a document; none: the id of the entry is.
     #[serde(default)]
     pub key: Option<String>,
@@ -66,8 +70,15 @@ fn redis_database() -> String {
     "redis".to_owned()
 }
 
-fn stream_itself() -> String {
-    "{stream}".to_owned()
+impl RedisSourceConfig {
+    /// The template of the collections.
+    pub fn collection(&self) -> &str {
+        match (&self.collection, &self.keys) {
+            (Some(template), _) => template,
+            (None, Some(_)) => "{1}",
+            (None, None) => "{stream}",
+        }
+    }
 }
 
 /// `source.redis.start`

@@ -5,6 +5,7 @@
 
 mod discover;
 mod group;
+mod keys;
 mod look;
 mod naming;
 mod place;
@@ -21,6 +22,7 @@ use bytestring::ByteString;
 use redis::{RedisError, Value};
 use tokio::{task::JoinHandle, time::Instant};
 
+pub use self::keys::KeysSource;
 pub(crate) use self::naming::Naming;
 use self::{
     group::Group,
@@ -131,6 +133,9 @@ impl RedisSource {
     /// What is read, without secrets: `redis-streams 127.0.0.1:6379 [orders,events:*]`.
     pub fn describe(config: &RedisSourceConfig) -> String {
         let place = Connector::new(config.url.clone(), config.timeout.0).place().to_owned();
+        if let Some(keys) = &config.keys {
+            return format!("redis-keys {place} [{}]", keys.patterns.join(","));
+        }
         format!("redis-streams {place} [{}]", config.streams.join(","))
     }
 

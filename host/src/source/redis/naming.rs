@@ -2,7 +2,7 @@
 
 use crate::braces::{self, Part, Unreadable};
 
-/// A name with `{stream}`, `{1}`, `{2}` ... in it: the name of the key, and its parts between colons.
+/// A name with `{stream}` or `{key}`, `{1}`, `{2}` ... in it: the name of the key, and its parts between colons.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Naming(Vec<Part<Word>>);
 
@@ -20,7 +20,7 @@ impl Naming {
     /// What is wrong, in words.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let known = |word: &str| match (word, word.parse::<usize>()) {
-            ("stream", _) => Some(Word::Whole),
+            ("stream" | "key", _) => Some(Word::Whole),
             (_, Ok(number @ 1..=9)) => Some(Word::Nth(number - 1)),
             _ => None,
         };
@@ -58,6 +58,7 @@ mod tests {
     fn names_are_made_of_keys() {
         let name = |template: &str, key: &str| Naming::parse(template).unwrap().fill(key);
         assert_eq!(name("{stream}", "app:orders"), "app:orders");
+        assert_eq!(name("{key}", "app:orders"), "app:orders");
         assert_eq!(name("{2}_log", "app:orders"), "orders_log");
         assert_eq!(name("{2}-{1}", "app:orders:eu"), "orders-app");
         assert_eq!(name("{3}", "app:orders"), "app:orders");

@@ -85,7 +85,7 @@ impl Rules {
             document: config.document.clone(),
             json_fields: config.json_fields.clone(),
             database: naming(&config.database),
-            collection: naming(&config.collection),
+            collection: naming(config.collection()),
         }
     }
 
@@ -267,7 +267,7 @@ impl Rules {
 }
 
 /// The configuration was checked: a text that is no template stands for itself.
-fn naming(template: &str) -> Naming {
+pub(super) fn naming(template: &str) -> Naming {
     Naming::parse(template).unwrap_or_else(|_| Naming::literal(template))
 }
 
@@ -329,7 +329,7 @@ fn key_of(document: &Doc) -> Result<Doc, String> {
 }
 
 /// A value of a document that is being written.
-enum Written<'a> {
+pub(super) enum Written<'a> {
     /// UTF-8.
     Text(&'a [u8]),
     /// What is no text.
@@ -339,13 +339,13 @@ enum Written<'a> {
 }
 
 /// A document that is being written: room for its length comes first.
-fn begun(capacity: usize) -> Vec<u8> {
+pub(super) fn begun(capacity: usize) -> Vec<u8> {
     let mut document = Vec::with_capacity(capacity);
     document.extend_from_slice(&[0; 4]);
     document
 }
 
-fn element(document: &mut Vec<u8>, name: &[u8], value: Written<'_>) -> Result<(), String> {
+pub(super) fn element(document: &mut Vec<u8>, name: &[u8], value: Written<'_>) -> Result<(), String> {
     if name.contains(&0) || std::str::from_utf8(name).is_err() {
         let name = name.escape_ascii();
         return Err(format!("the name of its field `{name}` is no UTF-8 text without NUL, as BSON asks for"));
@@ -377,7 +377,7 @@ fn element(document: &mut Vec<u8>, name: &[u8], value: Written<'_>) -> Result<()
     Ok(())
 }
 
-fn ended(mut document: Vec<u8>) -> Result<Vec<u8>, String> {
+pub(super) fn ended(mut document: Vec<u8>) -> Result<Vec<u8>, String> {
     document.push(0);
     let length = i32::try_from(document.len()).map_err(|_| "it is too long for BSON".to_owned())?;
     if let Some(place) = document.first_chunk_mut::<4>() {
@@ -386,7 +386,7 @@ fn ended(mut document: Vec<u8>) -> Result<Vec<u8>, String> {
     Ok(document)
 }
 
-fn finished(document: Vec<u8>) -> Result<Doc, String> {
+pub(super) fn finished(document: Vec<u8>) -> Result<Doc, String> {
     Doc::from_bytes(Bytes::from(ended(document)?)).map_err(|cause| cause.to_string())
 }
 
