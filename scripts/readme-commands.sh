@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every `./dev TASK` and `tidegate COMMAND` in the code blocks of README.md must exist.
+# Every `./dev TASK` and `tidegate COMMAND` in the code blocks of README.md and of the examples' own must exist.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -13,13 +13,13 @@ if ! [ -f README.md ]; then
 fi
 
 # The lines inside fenced blocks, without a prompt.
-lines=$(awk '/^ *```/ { inside = !inside; next } inside' README.md | sed 's/^ *\$ //')
+lines=$(awk '/^ *```/ { inside = !inside; next } inside' README.md examples/*/README.md | sed 's/^ *\$ //')
 tidegate=${CARGO_TARGET_DIR:-target}/release/tidegate
 failed=0
 checked=0
 
 fail() {
-  echo "README.md: $*" >&2
+  echo "README.md, examples: $*" >&2
   failed=1
 }
 

@@ -10,7 +10,7 @@ use crate::{
 };
 
 pub(super) fn test(file: &Path, only: Option<&str>) -> u8 {
-    let config = match config::load(file, &|name| std::env::var(name).ok()) {
+    let config = match config::load(file) {
         Ok(config) => config,
         Err(problems) => {
             eprintln!("{problems}");

@@ -23,7 +23,7 @@ pub(super) fn with_host(
     admin: Option<SocketAddr>,
     ask: impl AsyncFnOnce(&Asked) -> Result<(), Fault>,
 ) -> u8 {
-    let config = match config::load(file, &|name| std::env::var(name).ok()) {
+    let config = match config::load(file) {
         Ok(config) => config,
         Err(problems) => {
             eprintln!("{problems}");

@@ -6,7 +6,7 @@ use super::{compiling::OnStderr, complain, exit, print};
 use crate::{config, host, plugin::Memory, source::AnySource, status::Status, telemetry::metrics::Metrics};
 
 pub(super) fn check(file: &Path) -> u8 {
-    let config = match config::load(file, &|name| std::env::var(name).ok()) {
+    let config = match config::load(file) {
         Ok(config) => config,
         Err(problems) => {
             eprintln!("{problems}");

@@ -84,7 +84,7 @@ impl FromStr for Token {
 }
 
 pub(super) fn checkpoint(file: &Path, pipeline: &str, action: Action) -> u8 {
-    let config = match config::load(file, &|name| std::env::var(name).ok()) {
+    let config = match config::load(file) {
         Ok(config) => config,
         Err(problems) => {
             eprintln!("{problems}");

@@ -23,7 +23,7 @@ use crate::{
 };
 
 pub(super) fn run(file: &Path, mode: Mode) -> u8 {
-    let config = match config::load(file, &|name| std::env::var(name).ok()) {
+    let config = match config::load(file) {
         Ok(config) => config,
         Err(problems) => {
             eprintln!("{problems}");
@@ -124,7 +124,7 @@ async fn watch_reloads(file: PathBuf, control: Control) {
     };
     while hangup.recv().await.is_some() {
         tracing::info!(event = "reloading", config = %file.display(), "SIGHUP: {} is read again", file.display());
-        let config = match config::load(&file, &|name| std::env::var(name).ok()) {
+        let config = match config::load(&file) {
             Ok(config) => config,
             Err(problems) => {
                 tracing::error!(

@@ -103,7 +103,7 @@ fn sides(asked: &VerifyArguments) -> Result<(Secret, Secret, Scope), u8> {
     let (source, target, mut scope) = match (&asked.pipeline, &*asked.places) {
         (None, [source, target]) => (source.clone().into(), target.clone().into(), Scope::default()),
         (Some(pipeline), [config]) => {
-            let config = config::load(Path::new(config), &|name| std::env::var(name).ok()).map_err(|problems| {
+            let config = config::load(Path::new(config)).map_err(|problems| {
                 eprintln!("{problems}");
                 exit::NOT_COMPARED
             })?;

@@ -2,28 +2,67 @@
 //!
 //! A deserializer of our own, since it knows what serde's errors lack: the place, the nearest known key, and which values must
 //! not be shown. Unknown keys are collected and passed over; any other error ends the decoding, as serde has no way to go on.
+//!
+//! A field whose name is several keys, such as `uri|user`, is made of all of them: a struct of its own whose keys stand beside the others.
+//! serde's `flatten` does the same without places.
+
+mod access;
+mod failure;
+mod scalar;
 
 use std::{cell::RefCell, fmt, ops::Range};
 
 use serde::{
     Deserializer,
-    de::{self, DeserializeSeed, EnumAccess, Expected, MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor},
+    de::{self, Visitor},
 };
 
+use self::{
+    access::{Choice, Entries, Items},
+    failure::{Bare, Failure},
+    scalar::{Plain, resolve},
+};
 use super::{
-    node::{Key, Node, Scalar, Value},
+    environment::in_brackets,
+    node::{Key, Node, Origin, Value},
     problem::{Draft, did_you_mean, nearest},
 };
 use crate::error::Code;
+
+/// Where the types of the model tell what may be shown.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Values that are secret.
+    pub(super) secret: Vec<Range<usize>>,
+    /// Text that is not.
+    pub(super) open: Vec<Range<usize>>,
+}
+
+#[derive(Default)]
+struct Notes {
+    problems: RefCell<Vec<Draft>>,
+    seen: RefCell<Seen>,
+}
 
 /// Decodes the whole file.
 ///
 /// # Errors
 /// All unknown keys, and the first value that does not fit.
-pub(super) fn decode<T: de::DeserializeOwned>(root: &Node) -> Result<T, Vec<Draft>> {
-    let problems = RefCell::new(Vec::new());
-    let result = T::deserialize(Decoder { node: root, key: None, path: &Path::Root, problems: &problems });
-    let mut problems = problems.into_inner();
+pub(super) fn decode<T: de::DeserializeOwned>(root: &Node) -> (Result<T, Vec<Draft>>, Seen) {
+    let notes = Notes::default();
+    let result = T::deserialize(Decoder {
+        node: root,
+        key: None,
+        path: &Path::Root,
+        notes: &notes,
+        is_part: false,
+        is_secret: false,
+    });
+    let Notes { problems, seen } = notes;
+    (finish(result, problems.into_inner()), seen.into_inner())
+}
+
+fn finish<T>(result: Result<T, Failure>, mut problems: Vec<Draft>) -> Result<T, Vec<Draft>> {
     match result {
         Ok(value) if problems.is_empty() => Ok(value),
         Ok(_) => Err(problems),
@@ -36,7 +75,7 @@ pub(super) fn decode<T: de::DeserializeOwned>(root: &Node) -> Result<T, Vec<Draf
             problems.push(Draft::new(Code::ConfigValue, bare.message));
             Err(problems)
         }
-        Err(Failure::Missing(field)) => {
+        Err(Failure::Missing(field) | Failure::Twice(field)) => {
             problems.push(Draft::new(Code::ConfigValue, format!("key `{field}` is missing")));
             Err(problems)
         }
@@ -45,6 +84,13 @@ pub(super) fn decode<T: de::DeserializeOwned>(root: &Node) -> Result<T, Vec<Draf
 
 /// Name of the type of what can be switched off: a map is its options, without a word before them.
 const SWITCH: &str = "Switch";
+/// Name of the type of what must not be shown.
+const SECRET: &str = "Secret";
+
+/// The keys of a struct.
+fn keys(fields: &'static [&'static str]) -> Vec<&'static str> {
+    fields.iter().flat_map(|field| field.split('|')).collect()
+}
 
 /// The keys that lead to a value.
 pub(super) enum Path<'a> {
@@ -78,111 +124,11 @@ impl Path<'_> {
     }
 }
 
-#[derive(Debug)]
-enum Failure {
-    /// A `Deserialize` implementation's own words; the place is not known yet.
-    Bare(Bare),
-    /// A required key is missing; the place is not known yet.
-    Missing(&'static str),
-    /// Complete.
-    Placed(Box<Draft>),
-    /// The problems collected so far say it already.
-    Explained,
-}
-
-#[derive(Debug)]
-struct Bare {
-    /// Ends at the first `; `, behind which stands the way out.
-    message: String,
-    /// The message says all; else it is a reason why the value is bad.
-    whole: bool,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bare(bare) => f.write_str(&bare.message),
-            Self::Missing(field) => write!(f, "key `{field}` is missing"),
-            Self::Placed(draft) => f.write_str(&draft.message),
-            Self::Explained => f.write_str("the configuration is not valid"),
-        }
-    }
-}
-
-impl std::error::Error for Failure {}
-
-/// None of these prints a value: it may be a secret.
-impl de::Error for Failure {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::Bare(Bare { message: message.to_string(), whole: false })
-    }
-
-    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::Bare(Bare { message: format!("expected {expected}, found {}", kind_of(&found)), whole: true })
-    }
-
-    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::invalid_type(found, expected)
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self::Missing(field)
-    }
-}
-
-fn kind_of(found: &Unexpected<'_>) -> &'static str {
-    match found {
-        Unexpected::Bool(_) => "`true` or `false`",
-        Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_) => "a number",
-        Unexpected::Str(_) | Unexpected::Char(_) => "text",
-        Unexpected::Unit | Unexpected::Option => "nothing",
-        Unexpected::Seq => "a list",
-        Unexpected::Map => "a map",
-        _ => "something else",
-    }
-}
-
-/// What a plain scalar is by YAML's core schema.
-enum Plain {
-    Null,
-    Bool(bool),
-    Unsigned(u64),
-    Signed(i64),
-    Float(f64),
-    Text,
-}
-
-fn resolve(scalar: &Scalar) -> Plain {
-    if !scalar.plain {
-        return Plain::Text;
-    }
-    let text = scalar.text.as_str();
-    match text {
-        "" | "~" | "null" | "Null" | "NULL" if scalar.variables.is_empty() => return Plain::Null,
-        "true" | "True" | "TRUE" => return Plain::Bool(true),
-        "false" | "False" | "FALSE" => return Plain::Bool(false),
-        _ => {}
-    }
-    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    if digits.bytes().all(|b| b.is_ascii_digit()) {
-        if let Ok(number) = text.parse() {
-            return Plain::Unsigned(number);
-        }
-        if let Ok(number) = text.parse() {
-            return Plain::Signed(number);
-        }
-    }
-    let radix = |prefix, radix| text.strip_prefix(prefix).and_then(|digits| u64::from_str_radix(digits, radix).ok());
-    if let Some(number) = radix("0x", 16).or_else(|| radix("0o", 8)) {
-        return Plain::Unsigned(number);
-    }
-    // `parse` also takes `inf`, `nan` and `infinity`, which are words here.
-    let numeric =
-        digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') && digits.contains(|c: char| c.is_ascii_digit());
-    match text.parse() {
-        Ok(number) if numeric => Plain::Float(number),
-        _ => Plain::Text,
-    }
+/// Whether a word was meant as the field that is missing, or as one of the keys that this is made of.
+fn meant(word: &str, missing: &str, fields: &'static [&'static str]) -> bool {
+    let own = |field: &&&str| field.split('|').any(|key| key == missing);
+    nearest(word, &keys(fields))
+        .is_some_and(|near| fields.iter().find(own).is_some_and(|field| field.split('|').any(|key| key == near)))
 }
 
 #[derive(Clone, Copy)]
@@ -191,10 +137,18 @@ struct Decoder<'a> {
     /// The key whose value this is.
     key: Option<&'a Key>,
     path: &'a Path<'a>,
-    problems: &'a RefCell<Vec<Draft>>,
+    notes: &'a Notes,
+    /// The keys around those of this struct are another's.
+    is_part: bool,
+    is_secret: bool,
 }
 
 impl<'a> Decoder<'a> {
+    /// Of a value within this one.
+    fn at<'b>(&'b self, node: &'b Node, key: Option<&'b Key>, path: &'b Path<'b>) -> Decoder<'b> {
+        Decoder { node, key, path, notes: self.notes, is_part: false, is_secret: false }
+    }
+
     /// Where to point for what is wrong with the map itself: its key, since a map may be many lines long.
     fn heading(&self) -> Range<usize> {
         match self.key {
@@ -220,6 +174,8 @@ impl<'a> Decoder<'a> {
                 let draft = draft.at(&place);
                 match scalar.variables.as_slice() {
                     [] => draft,
+                    // Its place is the variable.
+                    _ if scalar.origin != Origin::File => draft,
                     names => draft.note(format!("the value comes from the environment: {}", names.join(", "))),
                 }
             }
@@ -228,7 +184,7 @@ impl<'a> Decoder<'a> {
     }
 
     fn push(&self, draft: Draft) {
-        self.problems.borrow_mut().push(draft);
+        self.notes.problems.borrow_mut().push(draft);
     }
 
     fn found(&self) -> &'static str {
@@ -273,6 +229,12 @@ impl<'a> Decoder<'a> {
                     draft.help(format!("add `{field}:`; `docs/configuration.md` tells what it takes")),
                 ))
             }
+            Failure::Twice(field) => {
+                let message = format!("`{field}`{} is in the connection string already", self.path.within());
+                let place = self.node.entry(field).map_or_else(|| self.heading(), |(key, _)| key.place.clone());
+                let help = format!("leave it out in one of the two: the connection string, or the key `{field}`");
+                Failure::Placed(Box::new(Draft::new(Code::ConfigConflict, message).at(&place).help(help)))
+            }
             done @ (Failure::Placed(_) | Failure::Explained) => done,
         })
     }
@@ -316,6 +278,9 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
     type Error = Failure;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        if let Some(node) = in_brackets(self.node) {
+            return Decoder { node: &node, ..self }.deserialize_any(visitor);
+        }
         match &self.node.value {
             Value::List(_) => self.deserialize_seq(visitor),
             Value::Map(_) => self.deserialize_map(visitor),
@@ -365,7 +330,11 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        self.place(visitor.visit_str(self.text()?))
+        let text = self.text()?;
+        if !self.is_secret {
+            self.notes.seen.borrow_mut().open.push(self.node.place.clone());
+        }
+        self.place(visitor.visit_str(text))
     }
 
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
@@ -392,11 +361,18 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
         self.deserialize_unit(visitor)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Failure> {
-        visitor.visit_newtype_struct(self)
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Failure> {
+        let is_secret = name == SECRET;
+        if is_secret {
+            self.notes.seen.borrow_mut().secret.push(self.node.place.clone());
+        }
+        visitor.visit_newtype_struct(Decoder { is_secret, ..self })
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        if let Some(node) = in_brackets(self.node) {
+            return Decoder { node: &node, ..self }.deserialize_seq(visitor);
+        }
         let Value::List(items) = &self.node.value else {
             return Err(self.wrong_type("a list"));
         };
@@ -417,28 +393,37 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        if let Some(node) = in_brackets(self.node) {
+            return Decoder { node: &node, ..self }.deserialize_map(visitor);
+        }
         let Value::Map(entries) = &self.node.value else {
             return Err(self.wrong_type("a map"));
         };
-        self.place(visitor.visit_map(Entries { of: self, entries: entries.iter(), value: None, known: None }))
+        self.place(visitor.visit_map(Entries::of_map(self, entries)))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
-        known: &'static [&'static str],
+        name: &'static str,
+        fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Failure> {
+        if let Some(node) = in_brackets(self.node) {
+            return Decoder { node: &node, ..self }.deserialize_struct(name, fields, visitor);
+        }
+        let known = keys(fields);
         let Value::Map(entries) = &self.node.value else {
             return Err(self.wrong_type(&format!("a map with the keys {}", known.join(", "))));
         };
+        if self.is_part {
+            return visitor.visit_map(Entries::of_struct(self, entries, fields));
+        }
         let unknown: Vec<&Key> =
             entries.iter().map(|(key, _)| key).filter(|key| !known.contains(&key.name.as_str())).collect();
-        unknown.iter().for_each(|key| self.unknown_key(key, known));
-        let result = visitor.visit_map(Entries { of: self, entries: entries.iter(), value: None, known: Some(known) });
-        match result {
+        unknown.iter().for_each(|key| self.unknown_key(key, &known));
+        match visitor.visit_map(Entries::of_struct(self, entries, fields)) {
             // One misspelt key is one error, not two.
-            Err(Failure::Missing(field)) if unknown.iter().any(|key| nearest(&key.name, known) == Some(field)) => {
+            Err(Failure::Missing(missing)) if unknown.iter().any(|key| meant(&key.name, missing, fields)) => {
                 Err(Failure::Explained)
             }
             result => self.place(result),
@@ -451,6 +436,9 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
         known: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Failure> {
+        if let Some(node) = in_brackets(self.node) {
+            return Decoder { node: &node, ..self }.deserialize_enum(name, known, visitor);
+        }
         if let (SWITCH, Value::Map(_), Some(key)) = (name, &self.node.value, self.key) {
             let choice = Choice { of: self, word: "on", options: Some((key, self.node)), whole: true };
             return self.place(visitor.visit_enum(choice));
@@ -513,119 +501,5 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
         visitor.visit_unit()
-    }
-}
-
-impl Plain {
-    fn is_text(&self) -> bool {
-        matches!(self, Self::Text)
-    }
-}
-
-struct Items<'a> {
-    of: Decoder<'a>,
-    items: std::iter::Enumerate<std::slice::Iter<'a, Node>>,
-}
-
-impl<'de> SeqAccess<'de> for Items<'_> {
-    type Error = Failure;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Failure> {
-        let Some((index, node)) = self.items.next() else { return Ok(None) };
-        let path = Path::Item(self.of.path, index);
-        let decoder = Decoder { node, key: None, path: &path, problems: self.of.problems };
-        decoder.place(seed.deserialize(decoder)).map(Some)
-    }
-}
-
-struct Entries<'a> {
-    of: Decoder<'a>,
-    entries: std::slice::Iter<'a, (Key, Node)>,
-    value: Option<(&'a Key, &'a Node)>,
-    /// Of a struct: unknown keys were reported, and are passed over; a key with nothing behind it counts as not given.
-    known: Option<&'static [&'static str]>,
-}
-
-impl<'de> MapAccess<'de> for Entries<'_> {
-    type Error = Failure;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Failure> {
-        for (key, node) in self.entries.by_ref() {
-            if self.known.is_some_and(|known| !known.contains(&key.name.as_str()) || node.is_null()) {
-                continue;
-            }
-            self.value = Some((key, node));
-            return seed.deserialize(de::value::StrDeserializer::new(&key.name)).map(Some);
-        }
-        Ok(None)
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Failure> {
-        let Some((key, node)) = self.value.take() else {
-            return Err(de::Error::custom("a value without a key"));
-        };
-        let path = Path::Key(self.of.path, &key.name);
-        // Some types read text and judge it later: their error gets its place only here.
-        let decoder = Decoder { node, key: Some(key), path: &path, problems: self.of.problems };
-        decoder.place(seed.deserialize(decoder))
-    }
-}
-
-struct Choice<'a> {
-    of: Decoder<'a>,
-    word: &'static str,
-    /// `word: options`; none for a bare word.
-    options: Option<(&'a Key, &'a Node)>,
-    /// The options are the whole value: the word does not stand in the file.
-    whole: bool,
-}
-
-impl<'de> EnumAccess<'de> for Choice<'_> {
-    type Error = Failure;
-    type Variant = Self;
-
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Failure> {
-        let variant = seed.deserialize(de::value::StrDeserializer::new(self.word))?;
-        Ok((variant, self))
-    }
-}
-
-impl<'de> VariantAccess<'de> for Choice<'_> {
-    type Error = Failure;
-
-    fn unit_variant(self) -> Result<(), Failure> {
-        match self.options {
-            None => Ok(()),
-            Some(_) => Err(self.of.wrong_type("a word")),
-        }
-    }
-
-    /// A bare word, or one with nothing behind it, stands for its options all at their defaults.
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Failure> {
-        let Decoder { node, key, path, problems } = self.of;
-        let named = Path::Key(path, self.word);
-        let inner = if self.whole { path } else { &named };
-        match self.options {
-            Some((key, options)) if !options.is_null() => {
-                seed.deserialize(Decoder { node: options, key: Some(key), path: inner, problems })
-            }
-            given => {
-                let empty = Node { place: node.place.clone(), value: Value::Map(Vec::new()) };
-                seed.deserialize(Decoder {
-                    node: &empty,
-                    key: given.map(|(key, _)| key).or(key),
-                    path: inner,
-                    problems,
-                })
-            }
-        }
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, Failure> {
-        Err(self.of.wrong_type("a word"))
-    }
-
-    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], _: V) -> Result<V::Value, Failure> {
-        Err(self.of.wrong_type("a word"))
     }
 }

@@ -1,11 +1,13 @@
 //! Hides what may be a password in a source line before it is shown.
 //!
-//! Two nets, since the first needs a file that parses: the values of keys that hold secrets, as the parser found them, and
-//! the part of anything that looks like a connection string between `://` and `@`.
+//! Two nets, since the first needs a file that parses: values that are secrets by their type, or, where decoding did not come so far and in what has
+//! no type, by the name of their key; and the part of anything that looks like a connection string between `://` and `@`.
 
 use std::ops::Range;
 
-/// Keys whose value is never shown.
+use super::decode::Seen;
+
+/// Keys whose value is not shown as long as its type is not known.
 const SECRET_KEYS: &[&str] = &[
     "uri",
     "url",
@@ -37,9 +39,17 @@ impl Masks {
         Self { values: Vec::new(), unparsed: true }
     }
 
-    /// Adds a value to hide.
-    pub(super) fn hide(&mut self, value: Range<usize>) {
-        self.values.push(value);
+    /// Adds a value to hide, unless there is nothing in it but a variable's name.
+    pub(super) fn hide(&mut self, source: &str, value: &Range<usize>) {
+        if !source.get(value.clone()).is_some_and(is_bare_reference) {
+            self.values.push(value.clone());
+        }
+    }
+
+    /// What a value is tells more than the name of its key, where it was decoded.
+    pub(super) fn learn(&mut self, source: &str, seen: &Seen) {
+        self.values.retain(|value| !seen.open.contains(value));
+        seen.secret.iter().for_each(|value| self.hide(source, value));
     }
 }
 
@@ -169,7 +179,7 @@ mod tests {
     #[test]
     fn carets_find_their_column_behind_a_mask() {
         let mut masks = Masks::default();
-        masks.hide(105..120);
+        masks.hide("", &(105..120));
         let masked = line("uri: 0123456789abcde, lanes: x", 100, &masks);
         assert_eq!(masked.text, "uri: ***, lanes: x");
         assert_eq!((masked.column(0), masked.column(7), masked.column(29)), (0, 5, 17));

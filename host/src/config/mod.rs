@@ -6,6 +6,7 @@
 //! and anything secret. Why not a YAML library's own serde support: `docs/decisions/0003-configuration-reader.md`.
 
 mod decode;
+mod environment;
 mod interpolate;
 mod mask;
 mod model;
@@ -19,6 +20,7 @@ mod validate;
 
 use std::path::Path;
 
+pub use environment::Settings;
 pub use model::*;
 pub use place::HttpPlace;
 pub use problem::{ConfigErrors, Location, Problem};
@@ -29,13 +31,13 @@ use crate::error::{Code, Fault};
 /// Nobody writes so much by hand: a bigger file was given by mistake.
 const MOST_BYTES: u64 = 4 << 20;
 
-/// Reads, checks and interpolates a configuration file. `env` is asked for the variables that the file names;
-/// usually `|name| std::env::var(name).ok()`.
+/// Reads, checks and interpolates a configuration file, with the variables and settings of this process.
 ///
 /// # Errors
 /// [`Code::ConfigUnreadable`] when the file cannot be read, else as [`parse`].
-pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
-    parse(&read(path, "the configuration file")?, &path.display().to_string(), env)
+pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
+    let text = read(path, "the configuration file")?;
+    parse_with(&text, &path.display().to_string(), &|name| std::env::var(name).ok(), &Settings::of_process())
 }
 
 /// Reads another file that people write, with errors as those of the configuration. It names no variables.
@@ -51,7 +53,9 @@ pub fn load_other<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Conf
         let help = "the documentation of plugin projects has an example".to_owned();
         return Err(ConfigErrors::whole_file(&file, Code::ConfigValue, "the file is empty".to_owned(), help));
     };
-    decode::decode(&root).map_err(|drafts| ConfigErrors::new(&file, &text, &masks, drafts))
+    let (decoded, seen) = decode::decode(&root);
+    masks.learn(&text, &seen);
+    decoded.map_err(|drafts| ConfigErrors::new(&file, &text, &masks, drafts))
 }
 
 fn read(path: &Path, what: &str) -> Result<String, ConfigErrors> {
@@ -86,22 +90,55 @@ fn read(path: &Path, what: &str) -> Result<String, ConfigErrors> {
 /// # Errors
 /// What is wrong with the text, each with its place. Values of variables, and values of keys such as `uri`, are never shown.
 pub fn parse(text: &str, file_name: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
+    parse_with(text, file_name, env, &Settings::default())
+}
+
+/// [`parse`], with settings of the environment that win over the text.
+///
+/// # Errors
+/// As [`parse`], and what the settings get wrong, with the names of their variables.
+pub fn parse_with(
+    text: &str,
+    file_name: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    settings: &Settings,
+) -> Result<Config, ConfigErrors> {
     let mut masks = mask::Masks::default();
-    let root =
+    let (root, mut problems) =
         node::parse(text, env, &mut masks).map_err(|drafts| ConfigErrors::new(file_name, text, &masks, drafts))?;
-    let Some(root) = root else {
-        return Err(ConfigErrors::whole_file(
-            file_name,
-            Code::ConfigValue,
-            "the configuration is empty".to_owned(),
-            "it needs at least `pipelines`, with a `source` and `sinks`; `docs/configuration.md` has an example"
-                .to_owned(),
-        ));
+    let mut root = match root {
+        Some(root) => root,
+        // The environment may say it all.
+        None if !settings.is_empty() => node::Node { place: 0..0, value: node::Value::Map(Vec::new()) },
+        None => {
+            return Err(ConfigErrors::whole_file(
+                file_name,
+                Code::ConfigValue,
+                "the configuration is empty".to_owned(),
+                "it needs at least `pipelines`, with a `source` and `sinks`; `docs/configuration.md` has an example"
+                    .to_owned(),
+            ));
+        }
     };
-    let failed = |drafts| ConfigErrors::new(file_name, text, &masks, drafts);
-    let config: Config = decode::decode(&root).map_err(failed)?;
+    problems.extend(settings.apply(&mut root, text.len()));
+    // A variable that is not set is no matter where a setting stands in place of its value.
+    problems.retain(|draft| {
+        let at = draft.place.as_ref().map_or(0, |place| place.start);
+        draft.code != Code::ConfigVariable || at >= text.len() || root.holds(at)
+    });
+    let failed =
+        |masks: &mask::Masks, drafts| Err(ConfigErrors::with_settings(file_name, text, masks, settings, drafts));
+    if !problems.is_empty() {
+        return failed(&masks, problems);
+    }
+    let (decoded, seen) = decode::decode(&root);
+    masks.learn(text, &seen);
+    let config: Config = match decoded {
+        Ok(config) => config,
+        Err(problems) => return failed(&masks, problems),
+    };
     let problems = validate::validate(&config, &root);
-    if problems.is_empty() { Ok(config) } else { Err(failed(problems)) }
+    if problems.is_empty() { Ok(config) } else { failed(&masks, problems) }
 }
 
 /// Why a host of this configuration cannot stand by; none when it can.

@@ -39,6 +39,24 @@ pub(super) struct Scalar {
     pub(super) plain: bool,
     /// The variables its text came from.
     pub(super) variables: Vec<String>,
+    pub(super) origin: Origin,
+}
+
+/// Who wrote a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// It stands in the file.
+    File,
+    /// It is the whole value of a variable that sets it.
+    Setting,
+    /// It stands in brackets in such a value.
+    Brackets,
+}
+
+impl Scalar {
+    fn of_text(text: String, plain: bool, variables: Vec<String>) -> Self {
+        Self { text, plain, variables, origin: Origin::File }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -76,6 +94,15 @@ impl Node {
         }
     }
 
+    /// Whether a value in it was written at this place.
+    pub(super) fn holds(&self, offset: usize) -> bool {
+        match &self.value {
+            Value::Scalar(_) => self.place.start <= offset && offset <= self.place.end,
+            Value::List(items) => items.iter().any(|item| item.holds(offset)),
+            Value::Map(entries) => entries.iter().any(|(_, node)| node.holds(offset)),
+        }
+    }
+
     fn count(&self) -> usize {
         match &self.value {
             Value::Scalar(_) => 1,
@@ -85,24 +112,33 @@ impl Node {
     }
 }
 
-/// Parses one YAML document. `Ok(None)`: there is nothing in the text but comments.
+/// Parses one YAML document. No node: there is nothing in the text but comments. The drafts are what is wrong with single values and keys, such as
+/// a key given twice and a variable that is not set.
 ///
 /// # Errors
-/// What is no YAML, a key given twice, and each variable that is not set.
+/// What is no YAML.
 pub(super) fn parse(
     source: &str,
     env: &dyn Fn(&str) -> Option<String>,
     masks: &mut Masks,
-) -> Result<Option<Node>, Vec<Draft>> {
+) -> Result<(Option<Node>, Vec<Draft>), Vec<Draft>> {
     build(source, Some(env), masks)
 }
 
-/// [`parse`] of a file in which `${NAME}` is text like any other.
+/// [`parse`] of a text in which `${NAME}` is text like any other.
+///
+/// # Errors
+/// What is no YAML, and a key given twice.
 pub(super) fn parse_literal(source: &str, masks: &mut Masks) -> Result<Option<Node>, Vec<Draft>> {
-    build(source, None, masks)
+    let (root, problems) = build(source, None, masks)?;
+    if problems.is_empty() { Ok(root) } else { Err(problems) }
 }
 
-fn build(source: &str, env: Option<Variables<'_>>, masks: &mut Masks) -> Result<Option<Node>, Vec<Draft>> {
+fn build(
+    source: &str,
+    env: Option<Variables<'_>>,
+    masks: &mut Masks,
+) -> Result<(Option<Node>, Vec<Draft>), Vec<Draft>> {
     let mut builder = Builder {
         source,
         env,
@@ -122,7 +158,7 @@ fn build(source: &str, env: Option<Variables<'_>>, masks: &mut Masks) -> Result<
     if let Some(root) = &root {
         hide_secrets(source, root, false, masks);
     }
-    if builder.problems.is_empty() { Ok(root) } else { Err(builder.problems) }
+    Ok((root, builder.problems))
 }
 
 struct Builder<'s, 'e> {
@@ -196,13 +232,7 @@ impl<'s> Builder<'s, '_> {
                 self.nodes = self.nodes.saturating_add(node.count());
                 (node, 0)
             }
-            _ => (
-                Node {
-                    place,
-                    value: Value::Scalar(Scalar { text: String::new(), plain: true, variables: Vec::new() }),
-                },
-                0,
-            ),
+            _ => (Node { place, value: Value::Scalar(Scalar::of_text(String::new(), true, Vec::new())) }, 0),
         };
         if self.nodes > MOST_NODES {
             let draft =
@@ -263,8 +293,7 @@ impl<'s> Builder<'s, '_> {
 
     fn scalar(&mut self, text: &str, plain: bool, place: Range<usize>) -> Node {
         let Some(env) = self.env else {
-            let value = Value::Scalar(Scalar { text: text.to_owned(), plain, variables: Vec::new() });
-            return Node { place, value };
+            return Node { place, value: Value::Scalar(Scalar::of_text(text.to_owned(), plain, Vec::new())) };
         };
         let done = interpolate(text, env);
         for (offset, error) in &done.errors {
@@ -283,7 +312,7 @@ impl<'s> Builder<'s, '_> {
             };
             self.problems.push(draft.at(&place));
         }
-        Node { place, value: Value::Scalar(Scalar { text: done.text, plain, variables: done.variables }) }
+        Node { place, value: Value::Scalar(Scalar::of_text(done.text, plain, done.variables)) }
     }
 }
 
@@ -318,8 +347,8 @@ fn reference_place(source: &str, place: &Range<usize>, text: &str, offset: usize
 fn hide_secrets(source: &str, node: &Node, secret: bool, masks: &mut Masks) {
     match &node.value {
         Value::Scalar(_) => {
-            if secret && !source.get(node.place.clone()).is_some_and(mask::is_bare_reference) {
-                masks.hide(node.place.clone());
+            if secret {
+                masks.hide(source, &node.place);
             }
         }
         Value::List(items) => items.iter().for_each(|item| hide_secrets(source, item, secret, masks)),

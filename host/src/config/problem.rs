@@ -5,7 +5,10 @@
 
 use std::{fmt, ops::Range};
 
-use super::mask::{self, Masks};
+use super::{
+    environment::Settings,
+    mask::{self, Masks},
+};
 use crate::error::Code;
 
 /// All that is wrong with a configuration file; at least one problem.
@@ -28,13 +31,32 @@ impl ConfigErrors {
 
     /// One problem that has no place in the text.
     pub(super) fn whole_file(file: &str, code: Code, message: String, help: String) -> Self {
-        let problem = Problem { code, message, location: None, snippet: None, notes: Vec::new(), help: Some(help) };
+        let problem = Problem {
+            code,
+            message,
+            variable: None,
+            location: None,
+            snippet: None,
+            notes: Vec::new(),
+            help: Some(help),
+        };
         Self { file: file.to_owned(), problems: vec![problem] }
     }
 
-    pub(super) fn new(file: &str, source: &str, masks: &Masks, mut drafts: Vec<Draft>) -> Self {
+    pub(super) fn new(file: &str, source: &str, masks: &Masks, drafts: Vec<Draft>) -> Self {
+        Self::with_settings(file, source, masks, &Settings::default(), drafts)
+    }
+
+    /// Places behind the end of the text are those of settings.
+    pub(super) fn with_settings(
+        file: &str,
+        source: &str,
+        masks: &Masks,
+        settings: &Settings,
+        mut drafts: Vec<Draft>,
+    ) -> Self {
         drafts.sort_by_key(|draft| draft.place.as_ref().map_or(0, |place| place.start));
-        let problems = drafts.into_iter().map(|draft| draft.finish(source, masks)).collect();
+        let problems = drafts.into_iter().map(|draft| draft.finish(source, masks, settings)).collect();
         Self { file: file.to_owned(), problems }
     }
 }
@@ -58,6 +80,8 @@ impl std::error::Error for ConfigErrors {}
 pub struct Problem {
     code: Code,
     message: String,
+    /// The variable of the environment that sets it.
+    variable: Option<String>,
     location: Option<Location>,
     snippet: Option<Snippet>,
     notes: Vec<String>,
@@ -115,7 +139,10 @@ impl Problem {
                 gutter
             }
             None => {
-                write!(f, "\n --> {file}")?;
+                match &self.variable {
+                    Some(variable) => write!(f, "\n --> the environment variable {variable}")?,
+                    None => write!(f, "\n --> {file}")?,
+                }
                 1
             }
         };
@@ -158,15 +185,24 @@ impl Draft {
         self
     }
 
-    fn finish(self, source: &str, masks: &Masks) -> Problem {
+    fn finish(self, source: &str, masks: &Masks, settings: &Settings) -> Problem {
+        let variable = self.place.as_ref().and_then(|place| settings.variable(source.len(), place)).map(str::to_owned);
         let (location, snippet) = match &self.place {
-            Some(place) => {
+            Some(place) if variable.is_none() => {
                 let (location, snippet) = locate(source, place, masks);
                 (Some(location), Some(snippet))
             }
-            None => (None, None),
+            _ => (None, None),
         };
-        Problem { code: self.code, message: self.message, location, snippet, notes: self.notes, help: self.help }
+        Problem {
+            code: self.code,
+            message: self.message,
+            variable,
+            location,
+            snippet,
+            notes: self.notes,
+            help: self.help,
+        }
     }
 }
 

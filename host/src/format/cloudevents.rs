@@ -8,7 +8,7 @@ use super::{
     json::{Style, write_document, write_member, write_number, write_str},
     time::write_iso8601,
 };
-use crate::{batch::Delivery, change::Change};
+use crate::{batch::Delivery, change::Change, escape::percent_into};
 
 /// How documents are written inside the event.
 pub(super) const STYLE: Style = Style::Plain;
@@ -32,7 +32,7 @@ pub(super) struct CloudEvents {
 impl CloudEvents {
     pub(super) fn new(pipeline: &str) -> Self {
         let mut source = String::from("/tidegate/");
-        escape(&mut source, pipeline);
+        percent_into(&mut source, pipeline);
         source.push('/');
         Self { source, uri: String::new(), names: String::new() }
     }
@@ -44,10 +44,10 @@ impl CloudEvents {
         write_str(out, &change.id);
         self.uri.clear();
         self.uri.push_str(&self.source);
-        escape(&mut self.uri, change.namespace.database());
+        percent_into(&mut self.uri, change.namespace.database());
         if !change.namespace.collection().is_empty() {
             self.uri.push('/');
-            escape(&mut self.uri, change.namespace.collection());
+            percent_into(&mut self.uri, change.namespace.collection());
         }
         write_member(out, "source");
         write_str(out, &self.uri);
@@ -135,19 +135,4 @@ fn write_time(out: &mut Vec<u8>, millis: i64) {
     out.push(b'"');
     write_iso8601(out, millis, true);
     out.push(b'"');
-}
-
-/// Writes a name as one segment of a URI's path: all but its unreserved characters as `%XX`.
-fn escape(uri: &mut String, name: &str) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            uri.push(char::from(byte));
-        } else {
-            uri.push('%');
-            for digit in [byte >> 4, byte & 15] {
-                uri.extend(DIGITS.get(usize::from(digit)).map(|digit| char::from(*digit)));
-            }
-        }
-    }
 }

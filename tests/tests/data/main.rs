@@ -31,6 +31,7 @@ mod restart;
 mod retries;
 mod scene;
 mod series;
+mod settings;
 mod several;
 mod types;
 mod versions;

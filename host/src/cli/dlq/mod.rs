@@ -161,7 +161,7 @@ struct Place {
 impl Place {
     fn load(args: PlaceArgs) -> Result<Self, u8> {
         let PlaceArgs { config: file, pipeline } = args;
-        let config = config::load(&file, &|name| std::env::var(name).ok()).map_err(|problems| {
+        let config = config::load(&file).map_err(|problems| {
             eprintln!("{problems}");
             exit::CONFIGURATION
         })?;

@@ -2,6 +2,7 @@
 //! key has a default, given here and nowhere else.
 
 mod alerts;
+mod connection;
 mod mongodb;
 mod pipeline;
 mod plugins;
@@ -174,9 +175,8 @@ pub enum LogFormat {
     Pretty,
 }
 
-/// Text that may hold a password: its `Debug` form hides it.
+/// Text that may hold a password: its `Debug` form hides it. Its name tells the decoder that the value must not be shown.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {

@@ -16,7 +16,8 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MongodbSourceConfig {
-    /// Connection string.
+    /// Connection string, with what `host`, `port`, `user` and `password` say.
+    #[serde(rename = "uri|host|port|user|password", deserialize_with = "super::connection::mongodb")]
     pub uri: Secret,
     /// One database; none: all of the deployment.
     #[serde(default)]
@@ -191,7 +192,8 @@ pub enum OnLostPosition {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MongodbSinkConfig {
-    /// Connection string.
+    /// Connection string, with what `host`, `port`, `user` and `password` say.
+    #[serde(rename = "uri|host|port|user|password", deserialize_with = "super::connection::mongodb")]
     pub uri: Secret,
     /// The database written to; none: the one the change is from. `{database}` and `{collection}` stand for the change's own.
     #[serde(default)]

@@ -13,7 +13,8 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RedisSinkConfig {
-    /// `redis://` or `rediss://`.
+    /// `redis://`, `rediss://` or `unix://`, with what `host`, `port`, `user` and `password` say.
+    #[serde(rename = "url|host|port|user|password", deserialize_with = "super::connection::redis")]
     pub url: Secret,
     /// Certificates, for `rediss://`.
     #[serde(default)]

@@ -10,7 +10,8 @@ use super::{super::units::Span, KeysConfig, RedisTlsConfig, Secret, ten_seconds}
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RedisSourceConfig {
-    /// `redis://` or `rediss://`.
+    /// `redis://`, `rediss://` or `unix://`, with what `host`, `port`, `user` and `password` say.
+    #[serde(rename = "url|host|port|user|password", deserialize_with = "super::connection::redis")]
     pub url: Secret,
     /// Certificates, for `rediss://`.
     #[serde(default)]

@@ -22,7 +22,8 @@ pub enum DeadLetterConfig {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RedisDeadLetterConfig {
-    /// `redis://` or `rediss://`.
+    /// `redis://`, `rediss://` or `unix://`, with what `host`, `port`, `user` and `password` say.
+    #[serde(rename = "url|host|port|user|password", deserialize_with = "super::connection::redis")]
     pub url: Secret,
     /// Certificates, for `rediss://`.
     #[serde(default)]
@@ -38,7 +39,8 @@ pub struct RedisDeadLetterConfig {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MongodbDeadLetterConfig {
-    /// Connection string.
+    /// Connection string, with what `host`, `port`, `user` and `password` say.
+    #[serde(rename = "uri|host|port|user|password", deserialize_with = "super::connection::mongodb")]
     pub uri: Secret,
     /// The database.
     pub database: String,
@@ -83,7 +85,8 @@ impl Default for SinkCheckpointConfig {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MongodbCheckpointConfig {
-    /// Connection string.
+    /// Connection string, with what `host`, `port`, `user` and `password` say.
+    #[serde(rename = "uri|host|port|user|password", deserialize_with = "super::connection::mongodb")]
     pub uri: Secret,
     /// The database.
     #[serde(default = "tidegate")]
@@ -103,7 +106,8 @@ pub struct MongodbCheckpointConfig {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RedisCheckpointConfig {
-    /// `redis://` or `rediss://`.
+    /// `redis://`, `rediss://` or `unix://`, with what `host`, `port`, `user` and `password` say.
+    #[serde(rename = "url|host|port|user|password", deserialize_with = "super::connection::redis")]
     pub url: Secret,
     /// Certificates, for `rediss://`.
     #[serde(default)]

@@ -136,7 +136,7 @@ fn anchors_and_merges_are_expanded_within_bounds() {
 fn a_file_that_cannot_be_read_is_explained() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     for path in [folder.join("no-such-file.yaml"), folder.to_owned()] {
-        let errors = load(&path, &env).expect_err("unreadable");
+        let errors = load(&path).expect_err("unreadable");
         let problem = &errors.problems()[0];
         assert_eq!((problem.code(), problem.location()), (Code::ConfigUnreadable, None));
         assert!(problem.help().is_some());
@@ -223,4 +223,114 @@ fn what_can_be_switched_off_takes_a_word_or_its_options() {
     let short = "admin: { token: short }\npipelines: { p: { source: stdin, sinks: { out: stdout } } }";
     let said = parse(short, "pipeline.yaml", &env).expect_err("a short token").to_string();
     assert!(said.contains("too short") && !said.contains("token: short"), "{said}");
+}
+
+/// Configurations with a connection in each place that has one, `{}` standing for its keys.
+const CONNECTIONS: [(&str, &str); 8] = [
+    ("mongodb", "source: { mongodb: { {} } }, sinks: { o: stdout }"),
+    ("mongodb", "source: stdin, sinks: { o: { mongodb: { {} } } }"),
+    ("mongodb", "source: stdin, sinks: { o: stdout }, dead_letter: { mongodb: { {}, database: d, collection: c } }"),
+    ("mongodb", "source: stdin, sinks: { o: stdout }, checkpoint: { mongodb: { {} } }"),
+    ("redis", "source: { redis: { {}, streams: [s] } }, sinks: { o: stdout }"),
+    ("redis", "source: stdin, sinks: { o: { redis: { {}, stream: s } } }"),
+    ("redis", "source: stdin, sinks: { o: stdout }, dead_letter: { redis: { {}, stream: s } }"),
+    ("redis", "source: stdin, sinks: { o: stdout }, checkpoint: { redis: { {} } }"),
+];
+
+fn connected(pipeline: &str, keys: &str) -> Result<String, ConfigErrors> {
+    let text = format!("pipelines:\n  p: {{ {} }}\n", pipeline.replace("{}", keys));
+    let config = parse(&text, "pipeline.yaml", &env)?;
+    let p = &config.pipelines["p"];
+    assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
+    let secret = match (&p.source, &p.sinks["o"], &p.dead_letter, &p.checkpoint) {
+        (SourceConfig::Mongodb(MongodbSourceConfig { uri, .. }), ..)
+        | (_, SinkConfig::Mongodb(MongodbSinkConfig { uri, .. }), ..)
+        | (_, _, Some(DeadLetterConfig::Mongodb(MongodbDeadLetterConfig { uri, .. })), _)
+        | (_, _, _, CheckpointConfig::Mongodb(MongodbCheckpointConfig { uri, .. })) => uri,
+        (SourceConfig::Redis(RedisSourceConfig { url, .. }), ..)
+        | (_, _, Some(DeadLetterConfig::Redis(RedisDeadLetterConfig { url, .. })), _)
+        | (_, _, _, CheckpointConfig::Redis(RedisCheckpointConfig { url, .. })) => url,
+        (_, SinkConfig::Redis(redis), ..) => &redis.url,
+        other => panic!("no connection in {other:?}"),
+    };
+    Ok(secret.reveal().to_owned())
+}
+
+#[test]
+fn a_connection_is_given_whole_or_in_parts() {
+    for (system, pipeline) in CONNECTIONS {
+        let whole = if system == "mongodb" { "uri" } else { "url" };
+        for (keys, expected) in [
+            (format!("{whole}: '{system}://u:hunter2@h:1/'"), "u:hunter2@h:1/"),
+            ("host: db.example.com".to_owned(), "db.example.com/"),
+            ("host: 10.0.0.1, port: '${LANES}'".to_owned(), "10.0.0.1:7/"),
+            ("host: '::1', port: 1".to_owned(), "[::1]:1/"),
+            (
+                "host: h, user: 'a@b', password: 'hunter2:/?#[]@%'".to_owned(),
+                "a%40b:hunter2%3A%2F%3F%23%5B%5D%40%25@h/",
+            ),
+            (format!("{whole}: '{system}://h:1/', user: u, password: 12345"), "u:12345@h:1/"),
+            (format!("{whole}: '{system}://u@h:1/', password: hunter2"), "u:hunter2@h:1/"),
+            // As a variable that is empty.
+            ("host: h, user: '', password: ''".to_owned(), "h/"),
+            ("host: h, port: , user: , password:".to_owned(), "h/"),
+        ] {
+            let connected = connected(pipeline, &keys).unwrap_or_else(|errors| panic!("{errors}"));
+            assert_eq!(connected, format!("{system}://{expected}"), "{keys}");
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_is_not_whole_or_too_much_is_explained() {
+    for (system, pipeline) in CONNECTIONS {
+        let (whole, lacking) = if system == "mongodb" { ("uri", "user") } else { ("url", "password") };
+        let alone = if lacking == "user" { "password: hunter2" } else { "user: u" };
+        for (keys, says, at) in [
+            (format!("{whole}: '{system}://h', host: h"), "`host`", "host: h"),
+            (format!("{whole}: '{system}://h', port: 1"), "`port`", "port: 1"),
+            (format!("{whole}: '{system}://u:hunter2@h', user: u"), "`user`", "user: u"),
+            (format!("{whole}: '{system}://u:hunter2@h', password: hunter2"), "`password`", "password: ***"),
+            ("port: 1".to_owned(), &*format!("key `{whole}` is missing"), ""),
+            ("hst: h".to_owned(), "did you mean `host`? known keys: ur", "hst: h"),
+            (format!("host: h, {alone}"), &*format!("key `{lacking}` is missing"), ""),
+            ("host: 'h:1'".to_owned(), "is no name and no address of a server", "'h:1'"),
+            ("host: 'a,b'".to_owned(), "is no name and no address of a server", "'a,b'"),
+            ("host: ''".to_owned(), "is no name and no address of a server", "''"),
+            ("host: h, port: 0".to_owned(), "`port`", "0"),
+            ("host: h, port: 65536".to_owned(), "takes a whole number from 0 to 65535", "65536"),
+            ("host: h, password: [hunter2]".to_owned(), "takes text", "password: ***"),
+        ] {
+            let said = connected(pipeline, &keys).expect_err(&keys).to_string();
+            assert!(said.contains(says) && !said.contains("hunter2"), "{keys}: {said}");
+            assert_eq!(said.matches("error[").count(), 1, "{keys}: {said}");
+            let lines: Vec<&str> = said.lines().collect();
+            let caret = lines[4].find('^').expect("a caret");
+            assert!(lines[3][caret..].starts_with(at), "{keys}: {said}");
+        }
+    }
+    let reference = include_str!("../../../../docs/configuration.md");
+    for key in ["host", "port", "user", "password"] {
+        assert!(reference.contains(&format!("| `{key}` |")), "docs/configuration.md does not tell of `{key}`");
+    }
+}
+
+#[test]
+fn what_is_secret_by_its_type_is_hidden_and_nothing_else() {
+    let text = r#"
+pipelines:
+  p:
+    source: { mongodb: { uri: "mongodb://u:hunter2@h", start: { token: 8200 } } }
+    stages: [{ plugin: a, config: { key: hunter2 }, when: { op: [inserd] } }]
+    sinks: { o: { redis: { url: "${SECRET}", mode: string, key: "{databse}", ttl: 0s } } }
+    lanes: 99
+"#;
+    let said = parse(text, "pipeline.yaml", &env).expect_err("an operation").to_string();
+    assert!(said.contains("config: { key: *** }") && !said.contains("hunter2"), "{said}");
+    let said = parse(&text.replace("inserd", "insert"), "pipeline.yaml", &env).expect_err("a ttl").to_string();
+    assert!(said.contains(r#"key: "{databse}", ttl: 0s"#) && !said.contains("hunter2"), "{said}");
+    let text = "alerts: { channels: { c: { webhook: { url: 'http://h', headers: { x-key: hunter2 }, body: x } } } }
+pipelines: { p: { source: stdin, sinks: { o: stdout } } }";
+    let said = parse(text, "pipeline.yaml", &env).expect_err("a body").to_string();
+    assert!(said.contains("x-key: *** }, body: x") && !said.contains("hunter2"), "{said}");
 }

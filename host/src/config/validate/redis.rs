@@ -37,7 +37,7 @@ impl Check<'_> {
                 "leave it out, and name the authority that signed the server's certificate: `tls: { ca_file: ca.pem }`";
             self.report(&at, Code::RedisConfiguration, message, help);
         } else if *tls != RedisTlsConfig::default() && !url.reveal().starts_with("rediss://") {
-            let help = "begin the URL with `rediss://`, which is TLS, or leave `tls` out";
+            let help = "write `url: rediss://HOST:PORT`, which is TLS, or leave `tls` out";
             let at = at.key("tls");
             let message = format!("`{}` is for TLS, and the URL is not", at.name());
             self.report(&at, Code::ConfigConflict, message, help);
