@@ -11,6 +11,7 @@ mod documents;
 mod measure;
 mod mirror;
 mod process;
+mod redis;
 mod report;
 mod servers;
 
@@ -61,6 +62,10 @@ enum Role {
     #[command(hide = true)]
     BareMirror(mirror::Task),
     Mirror(mirror::Options),
+    /// The bare loops of the benchmark of Redis.
+    #[command(hide = true)]
+    BareRedis(redis::Task),
+    Redis(redis::Options),
 }
 
 #[tokio::main]
@@ -70,6 +75,8 @@ async fn main() -> ExitCode {
         Some(Role::Bare(task)) => bare::run(task).await,
         Some(Role::BareMirror(task)) => mirror::bare(task).await,
         Some(Role::Mirror(mirror)) => mirror::bench(mirror, options.tidegate, &options.out).await,
+        Some(Role::BareRedis(task)) => redis::bare(task).await,
+        Some(Role::Redis(redis)) => redis::bench(redis, options.tidegate, &options.out).await,
         None => bench(options).await,
     };
     match result {

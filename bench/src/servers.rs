@@ -33,7 +33,14 @@ pub(crate) async fn mongodb() -> Result<Client> {
 /// # Errors
 /// When the variable is missing or wrong, or Redis does not answer.
 pub(crate) async fn redis() -> Result<MultiplexedConnection> {
-    let url = env::var("REDIS_URL").context("REDIS_URL is not set: ./dev bench starts servers and sets it")?;
+    redis_at(&env::var("REDIS_URL").context("REDIS_URL is not set: ./dev bench starts servers and sets it")?).await
+}
+
+/// Redis at this URL.
+///
+/// # Errors
+/// When it does not answer.
+pub(crate) async fn redis_at(url: &str) -> Result<MultiplexedConnection> {
     // The default time-out of half a second is meant for single commands, not for pipelines on a busy machine.
     let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(std::time::Duration::from_secs(30)));
     Ok(redis::Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await?)
@@ -163,19 +170,34 @@ impl Servers {
             .await?;
         let extra = status.get_document("extra_info")?;
         let mongod = (number(extra, "user_time_us")? + number(extra, "system_time_us")?) / 1e6;
-        let info: String = redis::cmd("INFO").arg("cpu").query_async(&mut self.redis).await?;
-        let of = |name| info_field(&info, name).and_then(|value| value.parse::<f64>().ok());
-        let redis = of("used_cpu_user").zip(of("used_cpu_sys")).context("Redis does not tell its CPU time")?;
-        Ok(ServerCpu { mongod, redis: redis.0 + redis.1 })
+        Ok(ServerCpu { mongod, redis: redis_cpu(&mut self.redis).await? })
     }
 
     /// Versions of MongoDB and Redis.
     pub(crate) async fn versions(&self) -> Result<(String, String)> {
         let build = self.mongodb.database("admin").run_command(doc! { "buildInfo": 1 }).await?;
-        let info: String = redis::cmd("INFO").arg("server").query_async(&mut self.redis.clone()).await?;
-        let redis = info_field(&info, "redis_version").context("Redis does not tell its version")?;
-        Ok((build.get_str("version")?.to_owned(), redis.to_owned()))
+        Ok((build.get_str("version")?.to_owned(), redis_version(&mut self.redis.clone()).await?))
     }
+}
+
+/// CPU seconds that Redis has spent.
+///
+/// # Errors
+/// When it does not tell.
+pub(crate) async fn redis_cpu(redis: &mut MultiplexedConnection) -> Result<f64> {
+    let info: String = redis::cmd("INFO").arg("cpu").query_async(redis).await?;
+    let of = |name| info_field(&info, name).and_then(|value| value.parse::<f64>().ok());
+    let (user, system) = of("used_cpu_user").zip(of("used_cpu_sys")).context("Redis does not tell its CPU time")?;
+    Ok(user + system)
+}
+
+/// Its version.
+///
+/// # Errors
+/// When it does not tell.
+pub(crate) async fn redis_version(redis: &mut MultiplexedConnection) -> Result<String> {
+    let info: String = redis::cmd("INFO").arg("server").query_async(redis).await?;
+    Ok(info_field(&info, "redis_version").context("Redis does not tell its version")?.to_owned())
 }
 
 fn info_field<'a>(info: &'a str, name: &str) -> Option<&'a str> {

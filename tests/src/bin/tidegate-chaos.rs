@@ -5,16 +5,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use serde_json::json;
-use tidegate_tests::chaos::{Fault, Mode, Report, Scenario, Servers, Target};
+use tidegate_tests::chaos::{Fault, Mirror, MirrorReport, Mode, Report, Scenario, Servers, Target};
 
 /// Writes to a real MongoDB while tidegate, its servers and the network are killed, frozen, filled up and cut, and then looks for
-/// every change at the sink. Ends with 1 when one is missing, out of order, or (in mode once) doubled.
+/// every change at the sink; then mirrors a million documents under way. Ends with 1 when a change is missing, out of order, or (in
+/// mode once) doubled, or when the mirror differs in a byte.
 #[derive(Debug, Parser)]
-#[command(name = "tidegate-chaos", version)]
+#[command(name = "tidegate-chaos", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    alone: Option<Alone>,
     /// Kills of tidegate, into each target; kills that fall into another fault come on top
     #[arg(long, default_value_t = 200)]
     kills: usize,
@@ -24,7 +27,7 @@ struct Arguments {
     /// What everything left to chance is drawn from; none: a new one, which is printed
     #[arg(long)]
     seed: Option<u64>,
-    /// Where changes go
+    /// Where changes go; with one of them, nothing is mirrored behind it
     #[arg(long, value_enum, default_value_t = To::Both)]
     target: To,
     /// What is promised
@@ -42,6 +45,29 @@ struct Arguments {
     /// Where the figures are written
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../bench/results/chaos.json"))]
     json: PathBuf,
+}
+
+/// A part of it alone.
+#[derive(Debug, Subcommand)]
+enum Alone {
+    /// Copies many documents between two MongoDB servers while writers change them and tidegate is killed, and compares every byte
+    Mirror(MirrorArguments),
+}
+
+#[derive(Debug, Args)]
+struct MirrorArguments {
+    /// Documents that are there when it begins
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(i64).range(1000..))]
+    documents: i64,
+    /// Tasks that insert, update, replace and delete meanwhile, at full speed
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    writers: u32,
+    /// Kills of tidegate during the copy; one more comes behind it
+    #[arg(long, default_value_t = 2)]
+    kills: usize,
+    /// What everything left to chance is drawn from; none: a new one, which is printed
+    #[arg(long)]
+    seed: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -74,8 +100,11 @@ async fn main() -> ExitCode {
 }
 
 async fn chaos(arguments: &Arguments) -> Result<bool> {
-    let seed = arguments.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
-    println!("seed {seed}: --seed {seed} draws the same faults again");
+    if let Some(Alone::Mirror(MirrorArguments { documents, writers, kills, seed })) = arguments.alone {
+        let mirror = Mirror { documents, writers, kills, seed: drawn(seed) };
+        return Ok(run_mirror(&mirror).await?.is_good());
+    }
+    let seed = drawn(arguments.seed);
     let mut reports: Vec<Report> = Vec::new();
     for target in arguments.target.targets() {
         let mut whole: Option<Report> = None;
@@ -90,15 +119,36 @@ async fn chaos(arguments: &Arguments) -> Result<bool> {
         print(&report);
         reports.push(report);
     }
+    let mut mirror = None;
+    if arguments.only.is_empty() && arguments.target == To::Both {
+        mirror = Some(run_mirror(&Mirror { documents: 1_000_000, writers: 4, kills: 2, seed }).await?);
+    }
     let file = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "seed": seed,
         "targets": reports.iter().map(Report::json).collect::<Vec<_>>(),
+        "mirror": mirror.as_ref().map(MirrorReport::json),
     });
     std::fs::write(&arguments.json, format!("{file:#}\n"))
         .with_context(|| format!("writing {}", arguments.json.display()))?;
     println!("figures: {}", arguments.json.display());
-    Ok(reports.iter().all(Report::is_good))
+    Ok(reports.iter().all(Report::is_good) && mirror.is_none_or(|mirror| mirror.is_good()))
+}
+
+fn drawn(seed: Option<u64>) -> u64 {
+    let seed = seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    println!("seed {seed}: --seed {seed} draws the same faults again");
+    seed
+}
+
+async fn run_mirror(mirror: &Mirror) -> Result<MirrorReport> {
+    let bar = ProgressBar::new_spinner();
+    let style = ProgressStyle::with_template("mirror {elapsed} {msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    let report = mirror.run(|step| bar.set_message(step)).await.context("mirror")?;
+    bar.finish_and_clear();
+    print_mirror(&report);
+    Ok(report)
 }
 
 fn scenarios(arguments: &Arguments, target: Target, seed: u64) -> Vec<Scenario> {
@@ -132,9 +182,32 @@ async fn run(scenario: &Scenario) -> Report {
     report
 }
 
+fn row(name: &str, value: impl std::fmt::Display) {
+    println!("  {name:<24} {:>10}", value.to_string());
+}
+
+fn count(count: usize) -> String {
+    HumanCount(count as u64).to_string()
+}
+
+fn print_mirror(report: &MirrorReport) {
+    println!("\na mirror of {} documents", HumanCount(report.documents.unsigned_abs()));
+    row("kills", report.kills);
+    row("writes meanwhile", HumanCount(report.writes));
+    row("copied after", format!("{:.1} s", report.copied.as_secs_f64()));
+    row("caught up after", format!("{:.1} s", report.caught_up.as_secs_f64()));
+    row("peak memory", format!("{} MB", report.peak_memory / 1_000_000));
+    row("documents compared", count(report.compared));
+    row("differences", count(report.differences.len()));
+    if let Some(first) = report.differences.first() {
+        println!("  the first difference: {first:?}");
+    }
+    for trouble in &report.trouble {
+        println!("  {trouble}");
+    }
+}
+
 fn print(report: &Report) {
-    let row = |name: &str, value: String| println!("  {name:<24} {value:>10}");
-    let count = |count: usize| HumanCount(count as u64).to_string();
     let verdict = &report.verdict;
     println!("\ninto {}, {}: {:.0} seconds", report.target.name(), report.mode.name(), report.elapsed.as_secs_f64());
     println!("  {:<24} {:>10}   longest until overcome", "fault", "times");

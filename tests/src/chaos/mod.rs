@@ -3,11 +3,12 @@
 //!
 //! A [`Scenario`] says what is struck and in which order (drawn from a seed that is printed), and where changes go; its
 //! [`Report`] counts what was lost ([gaps](Verdict::gaps)), came twice ([doubles](Verdict::doubles)) or went back
-//! ([steps back](Verdict::steps_back)).
+//! ([steps back](Verdict::steps_back)). A [`Mirror`] copies many documents while they change, and compares both sides by their bytes.
 
 mod fault;
 mod inject;
 mod ledger;
+mod mirror;
 mod report;
 mod run;
 mod scenario;
@@ -17,6 +18,7 @@ mod writer;
 
 pub use fault::Fault;
 pub use ledger::{Arrival, Verdict, Written, judge};
+pub use mirror::{Difference, Mirror, MirrorReport};
 pub use report::Report;
 pub use scenario::{Mode, Scenario, Servers, Target};
 pub use writer::{Writer, WriterOptions};
