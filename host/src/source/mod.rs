@@ -113,7 +113,8 @@ impl AnySource {
         match &pipeline.source {
             SourceConfig::Mongodb(config) => {
                 let target = mongodb::Target::of(pipeline);
-                Self::Mongodb(Box::new(mongodb::MongodbSource::new(config.clone(), target, limits, hooks)))
+                let source = mongodb::MongodbSource::new(config.clone(), target, limits, hooks);
+                Self::Mongodb(Box::new(source.for_sinks(mongodb::sinks_follow_renames(pipeline))))
             }
             SourceConfig::Redis(config) => {
                 Self::Redis(Box::new(redis::RedisSource::new(config.clone(), limits, hooks)))
