@@ -196,8 +196,10 @@ impl Source for MongodbSource {
             if let Some(copy) = &mut self.copy {
                 match copy.next(&self.limits).await? {
                     Some(batch) => {
-                        // The end of a range.
-                        if let (true, Some(position)) = (batch.changes.is_empty(), &batch.position) {
+                        // The end of a range, or what makes a collection.
+                        if batch.changes.first().is_none_or(|change| change.operation.is_ddl())
+                            && let Some(position) = &batch.position
+                        {
                             self.renames.copies.set(&batch.partition, position.clone());
                         }
                         return Ok(Read::Batch(batch));

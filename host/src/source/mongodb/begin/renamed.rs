@@ -197,7 +197,9 @@ mod tests {
         for name in ["tmpaNob4.renameCollection", "tmpmaQDH.convertToCapped.z", "tmp12345.convertToCapped.a.b"] {
             assert!(is_silent(name), "{name}");
         }
-        for name in ["tmp.agg_out.7d81b142", "renameCollection", "tmpaNob4", "tmpaNob4.renameCollections", "tmpäöüß", ""] {
+        for name in
+            ["tmp.agg_out.7d81b142", "renameCollection", "tmpaNob4", "tmpaNob4.renameCollections", "tmpäöüß", ""]
+        {
             assert!(!is_silent(name), "{name}");
         }
     }

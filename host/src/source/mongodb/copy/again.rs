@@ -42,7 +42,8 @@ pub(in crate::source::mongodb) async fn again(
     let now = client.database(namespace.database()).run_command(doc! { "ping": 1 }).await.map_err(bad)?;
     let now = newest(&now);
     let last = places(before, namespace).map(|(round, _)| round.began.saturating_add(1)).max();
-    let round = Round { epoch, began: now.max(last).unwrap_or(1) };
+    // A copy ends behind where it begins, and an idle server's clock stands still: no later than its last reading is what counts.
+    let round = Round { epoch, began: now.map(|now| now.saturating_sub(1)).max(last).unwrap_or(1) };
     let mut positions = plan::ranges(client, round, &found, schemas, plan::RANGE).await.map_err(bad)?;
     let first = place::partition(namespace.as_str(), Part::Range(0));
     if positions.get(&first).is_none() {

@@ -41,7 +41,8 @@ pub(in crate::source::mongodb) async fn planned(
 ) -> Result<Planned, Fault> {
     let bad = |error: mongodb::error::Error| fault(&error, Phase::Copying, server);
     let collections = plan::collections(client, database, wanted).await.map_err(bad)?;
-    let positions = plan::ranges(client, Round { epoch, began: 0 }, &collections, schemas, plan::RANGE).await.map_err(bad)?;
+    let positions =
+        plan::ranges(client, Round { epoch, began: 0 }, &collections, schemas, plan::RANGE).await.map_err(bad)?;
     Ok(Planned { positions, unwatched: plan::unwatched(&collections) })
 }
 
@@ -81,7 +82,8 @@ impl Copy {
             let namespace = names.get(namespace.database(), namespace.collection());
             let partition = ByteString::from(partition);
             again &= round.began > 0;
-            let schema = |operation| Schema { round, partition: partition.clone(), namespace: namespace.clone(), operation };
+            let schema =
+                |operation| Schema { round, partition: partition.clone(), namespace: namespace.clone(), operation };
             match part {
                 Part::Create => creates.push_back(schema(Operation::Create)),
                 Part::Indexes => indexes.push_back(schema(Operation::CreateIndexes)),

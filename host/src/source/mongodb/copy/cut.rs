@@ -6,7 +6,10 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Copy, Range, now, place::{By, Round}};
+use super::{
+    Copy, Range, now,
+    place::{By, Round},
+};
 use crate::{
     batch::Batch,
     change::{Change, Doc, Headers, Namespace, Operation},

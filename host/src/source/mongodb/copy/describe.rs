@@ -22,10 +22,7 @@ pub(super) struct Described {
 }
 
 /// What the server says of a collection or view, none where there is none; and the newest time that it knew of.
-pub(super) async fn collection(
-    client: &Client,
-    namespace: &Namespace,
-) -> Result<(Option<Described>, Option<u64>)> {
+pub(super) async fn collection(client: &Client, namespace: &Namespace) -> Result<(Option<Described>, Option<u64>)> {
     let database = client.database(namespace.database());
     let list = doc! { "listCollections": 1, "filter": { "name": namespace.collection() } };
     let answer = database.run_command(list).await?;

@@ -16,7 +16,7 @@
 //!
 //! Behind 255 stands the time at which the last document was read, 8 bytes, and nothing where a version stored it that did not know it yet.
 //! A collection that is copied once more in the same epoch, because of a rename, has its positions behind those of the copy before: they
-//! begin with `255` and the time at which the new round began, which is later than all times before, then go on with a state as above.
+//! begin with `255` and the time behind which the new round began, later than all times before, then go on with a state as above.
 
 use bson::{Bson, Document};
 
@@ -44,7 +44,7 @@ const UNKNOWN: u64 = 0xFFFF_FFFF_0000_0000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Round {
     pub(super) epoch: u32,
-    /// The cluster time at which it began in its epoch; 0 for the one that the epoch begins with.
+    /// The cluster time behind which it began in its epoch; 0 for the one that the epoch begins with.
     pub(super) began: u64,
 }
 
@@ -289,7 +289,17 @@ mod tests {
         let at = |id: i32| behind(id).expect("a place");
         let first = begin(epoch(0), &from(1)).expect("a place");
         let text = behind("a").expect("a place");
-        let places = [first.clone(), at(2), at(300), at(301), text, count(1, 0), count(1, 256), count(2, 0), done(epoch(0), Some(9))];
+        let places = [
+            first.clone(),
+            at(2),
+            at(300),
+            at(301),
+            text,
+            count(1, 0),
+            count(1, 256),
+            count(2, 0),
+            done(epoch(0), Some(9)),
+        ];
         assert!(places.is_sorted_by(|a, b| a < b), "{places:?}");
         let later = begin(epoch(1), &from(1)).expect("a place");
         assert!(done(epoch(0), None) < later, "a later copy comes behind");
@@ -300,7 +310,10 @@ mod tests {
         assert_eq!(read(&done(epoch(7), Some(9))), Some((Round { epoch: 7, began: 9 }, Place::Done(9))));
         for by in [By::Count, By::Natural] {
             let span = span(None, None, by);
-            assert_eq!(read(&begin(epoch(3), &span).expect("a place")), Some((epoch(3), Place::Underway(Box::new(span)))));
+            assert_eq!(
+                read(&begin(epoch(3), &span).expect("a place")),
+                Some((epoch(3), Place::Underway(Box::new(span))))
+            );
         }
         assert_eq!(read(&Position::new(vec![0, 0, 0, 0, 1, 65])), None);
         for cut in 0..first.as_bytes().len() {
