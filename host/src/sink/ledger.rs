@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use bytestring::ByteString;
+
 use crate::{
     checkpoint::Found,
     error::{Code, Fault},
@@ -19,8 +21,8 @@ pub(super) struct Ledger {
     pub(super) lease: Duration,
     /// What is stored, as far as this host knows.
     stored: Positions,
-    /// Behind what is stored, with nothing for the sink in between.
-    passed: Positions,
+    /// Behind what is stored, with nothing for the sink in between; in the order in which they were passed.
+    passed: Vec<(ByteString, Position)>,
     /// An attempt ended without an answer, or the connection is new: the record is read before the next write.
     pub(super) unsure: bool,
     written: Instant,
@@ -41,7 +43,7 @@ impl Ledger {
             fence: found.fence,
             lease,
             stored: found.positions.clone(),
-            passed: Positions::default(),
+            passed: Vec::new(),
             unsure: false,
             written: Instant::now(),
         }
@@ -78,21 +80,24 @@ impl Ledger {
             && let Some(to) = writes.position()
             && self.written.elapsed() < IDLE
         {
-            self.passed.set(&partition, to.clone());
+            self.passed.retain(|(other, _)| *other != partition);
+            self.passed.push((partition, to.clone()));
             return Plan::Done;
         }
         Plan::Write
     }
 
-    /// Positions that are to be stored although nothing was written up to them.
-    pub(super) fn passed(&self) -> Positions {
-        let mut passed = Positions::default();
-        for (partition, position) in self.passed.iter() {
-            if self.stored.get(partition).is_none_or(|stored| stored < position) {
-                passed.set(partition, position.clone());
-            }
-        }
-        passed
+    /// Positions that are to be stored although nothing was written up to them, in their order.
+    pub(super) fn passed(&self) -> Vec<(ByteString, Position)> {
+        let is_ahead =
+            |(partition, position): &&(ByteString, Position)| self.stored(partition).is_none_or(|at| at < position);
+        self.passed.iter().filter(is_ahead).cloned().collect()
+    }
+
+    /// Whether other partitions have such positions. They are stored before anything of this one is: a position of the stream may count on
+    /// those of a copy that were told before it.
+    pub(super) fn passed_others(&self, partition: &str) -> bool {
+        self.passed().iter().any(|(passed, _)| passed != partition)
     }
 
     /// Takes up what the record says now.
@@ -162,7 +167,7 @@ pub(super) fn chunk_end<'w>(
 
 #[cfg(test)]
 mod tests {
-    use super::{Duration, Found, Ledger, Plan, Position, Positions, Writes};
+    use super::{Duration, Found, Ledger, Plan, Position, Writes};
     use crate::error::{Code, Severity};
 
     fn at(byte: u8) -> Position {
@@ -188,8 +193,27 @@ mod tests {
         let outbound =
             crate::batch::Outbound { number: 1, changes: Vec::new(), partition: "all".into(), position: Some(at(2)) };
         assert!(matches!(ledger.plan(&mut Writes::of(&outbound, 0)), Plan::Done));
-        assert_eq!(ledger.passed(), Positions::from(at(2)));
+        assert_eq!(ledger.passed(), [("all".into(), at(2))]);
         ledger.moved("all", &at(2));
         assert!(ledger.passed().is_empty());
+    }
+
+    #[test]
+    fn positions_that_wait_keep_their_order_and_are_stored_before_those_of_others() {
+        let mut ledger = Ledger::new(&Found { positions: at(1).into(), ..Found::default() }, Duration::ZERO);
+        let mut pass = |partition: &'static str, position| {
+            let (changes, partition) = (Vec::new(), partition.into());
+            let outbound = crate::batch::Outbound { number: 1, changes, partition, position: Some(at(position)) };
+            assert!(matches!(ledger.plan(&mut Writes::of(&outbound, 0)), Plan::Done));
+        };
+        pass("all", 2);
+        pass("copy a 0", 1);
+        pass("copy b 0", 1);
+        pass("all", 3);
+        assert_eq!(ledger.passed(), [("copy a 0".into(), at(1)), ("copy b 0".into(), at(1)), ("all".into(), at(3))]);
+        assert!(ledger.passed_others("copy a 0"));
+        ledger.moved("copy a 0", &at(1));
+        ledger.moved("copy b 0", &at(1));
+        assert!(!ledger.passed_others("all"));
     }
 }

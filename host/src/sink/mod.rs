@@ -372,3 +372,6 @@ impl Keeper for AnySink {
         keeper!(self, sink => sink.remove().await)
     }
 }
+
+#[cfg(test)]
+mod order_tests;

@@ -127,7 +127,8 @@ impl AnySource {
         match &pipeline.source {
             SourceConfig::Mongodb(config) => {
                 let target = mongodb::Target::of(pipeline);
-                Self::Mongodb(Box::new(mongodb::MongodbSource::new(config.clone(), target, limits, hooks)))
+                let source = mongodb::MongodbSource::new(config.clone(), target, limits, hooks);
+                Self::Mongodb(Box::new(source.for_sinks(mongodb::sinks_follow_renames(pipeline))))
             }
             SourceConfig::Redis(config) => match config.keys.clone() {
                 Some(keys) => {

@@ -27,6 +27,7 @@ mod redis_down;
 mod redis_modes;
 mod redis_keys;
 mod redis_source;
+mod renames;
 mod restart;
 mod retries;
 mod scene;

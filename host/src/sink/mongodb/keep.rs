@@ -31,7 +31,12 @@ impl MongodbSink {
             return Err(no_positions());
         }
         match self.ledger.as_mut().map(|ledger| ledger.plan(writes)) {
-            Some(Plan::Write) => self.write_parts(writes).await,
+            Some(Plan::Write) => {
+                if self.ledger.as_ref().is_some_and(|ledger| ledger.passed_others(writes.partition())) {
+                    self.settle().await?;
+                }
+                self.write_parts(writes).await
+            }
             Some(Plan::Done) => Ok(Wrote::All),
             None => Err(no_positions()),
         }
@@ -233,7 +238,7 @@ impl Keeper for MongodbSink {
     async fn settle(&mut self) -> Result<(), Fault> {
         self.make_sure().await?;
         let Some(passed) = self.ledger.as_ref().map(Ledger::passed) else { return Err(no_positions()) };
-        for (partition, position) in passed.iter() {
+        for (partition, position) in &passed {
             match self.transact(&Statements::default(), &[], partition, Some(position)).await {
                 Ok(_) => {}
                 Err(Failure::Fault(fault)) => return Err(fault),

@@ -33,6 +33,9 @@ impl RedisSink {
         let partition = writes.partition().clone();
         let Some(to) = writes.position().cloned() else { return Err(no_positions()) };
         match self.ledger.as_mut().map(|ledger| ledger.plan(writes)) {
+            Some(Plan::Write) if self.ledger.as_ref().is_some_and(|ledger| ledger.passed_others(&partition)) => {
+                self.settle().await?;
+            }
             Some(Plan::Write) => {}
             Some(Plan::Done) => return Ok(Wrote::All),
             None => return Err(no_positions()),
@@ -190,7 +193,7 @@ impl Keeper for RedisSink {
     async fn settle(&mut self) -> Result<(), Fault> {
         self.make_sure().await?;
         let Some(passed) = self.ledger.as_ref().map(Ledger::passed) else { return Err(no_positions()) };
-        for (partition, position) in passed.iter() {
+        for (partition, position) in &passed {
             let values = self.move_to(partition, position)?;
             let (record, mut connection) = (self.record.key.clone(), self.connector.connection().await?);
             match self.run(&mut connection, Look::Record(&record, &values), &[]).await? {

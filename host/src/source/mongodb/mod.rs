@@ -13,7 +13,7 @@
 //! | where | what |
 //! |---|---|
 //! | `select` | what is watched: patterns, and the stages of the server's filter |
-//! | `begin` | what comes first: a copy, the stream, or the stream anew when its position is lost |
+//! | `begin` | what comes first: a copy, the stream, or the stream anew when its position is lost; and the copy of what is renamed |
 //! | `copy` | the documents that are there, read in ranges |
 //! | `stream` | the open stream: cursors, reading ahead, joining of split events, batches, history that is left |
 //! | `event` | replies and events as bytes; tokens and positions |
@@ -31,6 +31,7 @@ mod select;
 mod stream;
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
@@ -38,7 +39,7 @@ use std::{
 use mongodb::{Client, options::ClientOptions};
 
 use self::{
-    begin::Losses,
+    begin::{Losses, Renamed, Renames},
     copy::Copy,
     documents::{CatchUp, Images},
     event::Names,
@@ -47,7 +48,7 @@ use self::{
     stream::{Current, Splits, Stream, not_open},
 };
 pub use self::{
-    begin::Target,
+    begin::{Target, sinks_follow_renames},
     copy::{CollectionProgress, CopyProgress, OnCopy},
     select::{Selection, problems as selection_problems},
 };
@@ -86,6 +87,11 @@ pub struct MongodbSource {
     /// Whether the server is asked for all events of collections; false once it turned out not to know them.
     expanded: Arc<AtomicBool>,
     loops: Loops,
+    renames: Renames,
+    /// A rename whose collection is to be copied, with the batch that ends with it.
+    renamed: Option<(Renamed, Batch)>,
+    /// To be handed out before all else.
+    ready: VecDeque<Batch>,
 }
 
 impl MongodbSource {
@@ -95,6 +101,7 @@ impl MongodbSource {
         let splits = Splits::new(Images::new(&config).any());
         let expanded = Arc::new(AtomicBool::new(config.ddl == SourceDdl::Deliver));
         let loops = Loops::new(config.skip_mirrored);
+        let renames = Renames::new(&config, false);
         Self {
             config,
             target,
@@ -112,7 +119,16 @@ impl MongodbSource {
             losses: Losses::default(),
             expanded,
             loops,
+            renames,
+            renamed: None,
+            ready: VecDeque::new(),
         }
+    }
+
+    /// For sinks that need only be told of a rename ([`sinks_follow_renames`]), or that do not follow them.
+    #[must_use]
+    pub fn for_sinks(self, follow_renames: bool) -> Self {
+        Self { renames: Renames::new(&self.config, follow_renames), ..self }
     }
 
     /// What is watched, without secrets: `mongodb shop.[inventory,transactions]`.
@@ -158,7 +174,9 @@ impl MongodbSource {
 
 impl Source for MongodbSource {
     async fn open(&mut self, from: &Positions) -> Result<Positions, Fault> {
-        (self.stream, self.copy, self.after_copy) = (None, None, None);
+        (self.stream, self.copy, self.after_copy, self.renamed) = (None, None, None, None);
+        self.ready.clear();
+        self.renames.copies = from.clone();
         let begin = self.begin(from).await?;
         match self.open_begun(begin).await {
             Err(fault) if fault.code == Code::MongoPositionLost => self.after_loss(from.clone(), fault).await,
@@ -168,9 +186,24 @@ impl Source for MongodbSource {
 
     async fn next(&mut self) -> Result<Read, Fault> {
         loop {
+            if let Some(batch) = self.ready.pop_front() {
+                return Ok(Read::Batch(batch));
+            }
+            if self.renamed.is_some() {
+                self.copy_renamed().await?;
+                continue;
+            }
             if let Some(copy) = &mut self.copy {
                 match copy.next(&self.limits).await? {
-                    Some(batch) => return Ok(Read::Batch(batch)),
+                    Some(batch) => {
+                        // The end of a range, or what makes a collection.
+                        if batch.changes.first().is_none_or(|change| change.operation.is_ddl())
+                            && let Some(position) = &batch.position
+                        {
+                            self.renames.copies.set(&batch.partition, position.clone());
+                        }
+                        return Ok(Read::Batch(batch));
+                    }
                     None => self.copy = None,
                 }
             }
@@ -188,6 +221,9 @@ impl Source for MongodbSource {
             }
             if let Some(batch) = self.cut().await? {
                 return Ok(Read::Batch(batch));
+            }
+            if self.renamed.is_some() {
+                continue;
             }
             let Some(stream) = &mut self.stream else { return Err(not_open()) };
             if stream.current.is_none() {

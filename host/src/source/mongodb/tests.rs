@@ -3,6 +3,7 @@
 mod deaths;
 mod filters;
 mod images;
+mod renames;
 mod selection;
 
 use std::{

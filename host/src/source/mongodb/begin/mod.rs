@@ -2,13 +2,18 @@
 
 mod given;
 mod lost;
+mod renamed;
 mod stream;
 
 use std::{collections::HashSet, sync::atomic::Ordering::Relaxed};
 
 use mongodb::Client;
 
-pub(super) use self::lost::{Losses, Point};
+pub use self::renamed::sinks_follow_renames;
+pub(super) use self::{
+    lost::{Losses, Point},
+    renamed::{Renamed, Renames},
+};
 use super::{
     Copy, MongodbSource,
     copy::{self, Planned},

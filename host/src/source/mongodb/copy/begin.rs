@@ -8,7 +8,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
     Copy, OnCopy, READERS, Range, Schema, now,
-    place::{self, By, Part, Place as At, Places, Span},
+    place::{self, By, Part, Place as At, Places, Round, Span},
     plan,
     progress::Counter,
 };
@@ -41,7 +41,8 @@ pub(in crate::source::mongodb) async fn planned(
 ) -> Result<Planned, Fault> {
     let bad = |error: mongodb::error::Error| fault(&error, Phase::Copying, server);
     let collections = plan::collections(client, database, wanted).await.map_err(bad)?;
-    let positions = plan::ranges(client, epoch, &collections, schemas, plan::RANGE).await.map_err(bad)?;
+    let positions =
+        plan::ranges(client, Round { epoch, began: 0 }, &collections, schemas, plan::RANGE).await.map_err(bad)?;
     Ok(Planned { positions, unwatched: plan::unwatched(&collections) })
 }
 
@@ -50,10 +51,10 @@ pub(in crate::source::mongodb) fn is_unfinished(positions: &Positions) -> bool {
     unfinished(positions).next().is_some()
 }
 
-fn unfinished(positions: &Positions) -> impl Iterator<Item = (&str, &Position, Span)> {
+fn unfinished(positions: &Positions) -> impl Iterator<Item = (&str, &Position, Round, Span)> {
     let epoch = positions.whole().and_then(epoch_of);
     positions.iter().filter_map(move |(partition, position)| match place::read(position)? {
-        (of, At::Underway(span)) if Some(of) == epoch => Some((partition, position, *span)),
+        (round, At::Underway(span)) if Some(round.epoch) == epoch => Some((partition, position, round, *span)),
         _ => None,
     })
 }
@@ -73,19 +74,23 @@ impl Copy {
         let mut names = Names::default();
         let began = now();
         let (mut ranges, mut creates, mut indexes) = (Vec::new(), VecDeque::new(), VecDeque::new());
-        for (partition, position, span) in unfinished(positions) {
+        // A copy of single collections, in the middle of the stream.
+        let mut again = true;
+        for (partition, position, round, span) in unfinished(positions) {
             let Some((namespace, part)) = place::part_of(partition) else { continue };
             let Some(namespace) = Namespace::parse(namespace) else { continue };
             let namespace = names.get(namespace.database(), namespace.collection());
             let partition = ByteString::from(partition);
-            let schema = |operation| Schema { partition: partition.clone(), namespace: namespace.clone(), operation };
+            again &= round.began > 0;
+            let schema =
+                |operation| Schema { round, partition: partition.clone(), namespace: namespace.clone(), operation };
             match part {
                 Part::Create => creates.push_back(schema(Operation::Create)),
                 Part::Indexes => indexes.push_back(schema(Operation::CreateIndexes)),
                 Part::Range(_) => {
                     let counted = (span.by != By::Order).then_some((began, 0));
-                    let Some(places) = Places::new(epoch, &span) else { continue };
-                    ranges.push(Range { partition, namespace, span, places, at: position.clone(), counted });
+                    let Some(places) = Places::new(round, &span) else { continue };
+                    ranges.push(Range { round, partition, namespace, span, places, at: position.clone(), counted });
                 }
             }
         }
@@ -97,13 +102,15 @@ impl Copy {
         }
         let mut counter = Counter::new();
         let mut by_collection: indexmap::IndexMap<&str, (u64, u64)> = indexmap::IndexMap::new();
+        let told = |namespace: &str| !again || ranges.iter().any(|range| range.namespace.as_str() == namespace);
         for (partition, position) in positions.iter() {
             if let (Some((namespace, Part::Range(_))), Some((of, at))) =
                 (place::part_of(partition), place::read(position))
-                && of == epoch
+                && of.epoch == epoch
+                && told(namespace)
             {
                 let (done, all) = by_collection.entry(namespace).or_default();
-                *done += u64::from(at == At::Done);
+                *done += u64::from(matches!(at, At::Done(_)));
                 *all += 1;
             }
         }
@@ -122,7 +129,11 @@ impl Copy {
             documents = progress.of_documents,
             read = progress.documents,
             "{}: {} documents in {} collections, {} of them read",
-            if resumed { "the copy goes on where it stopped" } else { "the documents that are there are copied first" },
+            match (resumed, again) {
+                (true, _) => "the copy goes on where it stopped",
+                (false, true) => "a collection that was renamed is copied",
+                (false, false) => "the documents that are there are copied first",
+            },
             progress.of_documents,
             progress.collections.len(),
             progress.documents,
@@ -135,7 +146,6 @@ impl Copy {
         let readers = JoinSet::new();
         let current = None;
         Ok(Self {
-            epoch,
             creates,
             indexes,
             ranges,

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Copy, Range, now, place::By};
+use super::{
+    Copy, Range, now,
+    place::{By, Round},
+};
 use crate::{
     batch::Batch,
     change::{Change, Doc, Headers, Namespace, Operation},
@@ -32,7 +35,7 @@ impl Copy {
         let Some(range) = self.ranges.get_mut(index) else { return Ok((Batch::default(), usize::MAX)) };
         let mut batch = Batch { partition: range.partition.clone(), ..Batch::default() };
         let (mut offset, mut size) = (offset, 0);
-        let mut parts = Parts::new(self.epoch, &range.namespace);
+        let mut parts = Parts::new(range.round, &range.namespace);
         for document in reply.events(offset) {
             let (bytes, next) = document.map_err(malformed)?;
             if batch.changes.len() >= limits.max_events || (size > 0 && size + bytes.len() > limits.max_bytes) {
@@ -84,6 +87,15 @@ impl Range {
     }
 }
 
+/// What the ids of all that is read of a collection in a round begin with.
+pub(super) fn id(round: Round, namespace: &Namespace) -> String {
+    let hash = xxh3_64(namespace.as_str().as_bytes());
+    match round {
+        Round { epoch, began: 0 } => format!("copy-{epoch:x}-{hash:016x}-"),
+        Round { epoch, began } => format!("copy-{epoch:x}.{began:x}-{hash:016x}-"),
+    }
+}
+
 /// Ids, keys and positions of the changes of one batch, in one buffer each.
 struct Parts {
     /// What all ids begin with.
@@ -96,8 +108,8 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(epoch: u32, namespace: &Namespace) -> Self {
-        let id = format!("copy-{epoch:x}-{:016x}-", xxh3_64(namespace.as_str().as_bytes()));
+    fn new(round: Round, namespace: &Namespace) -> Self {
+        let id = id(round, namespace);
         Self { id, ids: String::new(), keys: Vec::new(), positions: Vec::new(), ends: Vec::new() }
     }
 

@@ -7,7 +7,10 @@ use bytestring::ByteString;
 use futures::TryStreamExt as _;
 use mongodb::{Client, error::Result};
 
-use crate::change::{Change, Doc, Headers, Namespace, Operation};
+use crate::{
+    change::{Change, Doc, Headers, Namespace, Operation},
+    source::mongodb::event::newest,
+};
 
 /// What makes a collection.
 #[derive(Debug)]
@@ -18,17 +21,20 @@ pub(super) struct Described {
     pub(super) indexes: Option<Doc>,
 }
 
-/// What the server says of a collection or view; none where there is none.
-pub(super) async fn collection(client: &Client, namespace: &Namespace) -> Result<Option<Described>> {
+/// What the server says of a collection or view, none where there is none; and the newest time that it knew of.
+pub(super) async fn collection(client: &Client, namespace: &Namespace) -> Result<(Option<Described>, Option<u64>)> {
     let database = client.database(namespace.database());
     let list = doc! { "listCollections": 1, "filter": { "name": namespace.collection() } };
     let answer = database.run_command(list).await?;
     let found = answer.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch")).ok();
-    let Some(found) = found.and_then(|found| found.first()).and_then(Bson::as_document) else { return Ok(None) };
+    let time = newest(&answer);
+    let Some(found) = found.and_then(|found| found.first()).and_then(Bson::as_document) else {
+        return Ok((None, time));
+    };
     let mut options = found.get_document("options").cloned().unwrap_or_default();
     let create = |options: &Document| RawDocumentBuf::try_from(options).map(Doc::from);
     if found.get_str("type").is_ok_and(|kind| kind == "view") {
-        return Ok(Some(Described { create: create(&options)?, indexes: None }));
+        return Ok((Some(Described { create: create(&options)?, indexes: None }), time));
     }
     if let Some(id_index) = found.get("idIndex") {
         options.insert("idIndex", id_index.clone());
@@ -44,7 +50,7 @@ pub(super) async fn collection(client: &Client, namespace: &Namespace) -> Result
     } else {
         Some(Doc::from(RawDocumentBuf::try_from(&doc! { "indexes": indexes })?))
     };
-    Ok(Some(Described { create: create(&options)?, indexes }))
+    Ok((Some(Described { create: create(&options)?, indexes }), time))
 }
 
 /// The change with that document.
@@ -132,7 +138,7 @@ mod tests {
         for kind in &kinds {
             let name = kind.get_str("create").unwrap();
             let namespace = Arc::new(Namespace::new("from", name));
-            let described = collection(&client, &namespace).await.unwrap().unwrap();
+            let described = collection(&client, &namespace).await.unwrap().0.unwrap();
             let mut changes = vec![change("1".into(), Operation::Create, &namespace, described.create)];
             let indexes = described.indexes.map(|all| change("2".into(), Operation::CreateIndexes, &namespace, all));
             assert_eq!(indexes.is_some(), name == "plain", "{name}");
@@ -148,6 +154,7 @@ mod tests {
         }
         let list = async |database| list(&client, database, doc! { "listIndexes": "plain" }).await;
         assert_eq!(list("to").await, list("from").await);
-        assert!(collection(&client, &Namespace::new("from", "nothing")).await.unwrap().is_none());
+        let (nothing, time) = collection(&client, &Namespace::new("from", "nothing")).await.unwrap();
+        assert!(nothing.is_none() && time.is_some());
     }
 }

@@ -10,6 +10,7 @@
 //! What cannot be placed in that order (an `_id` that is a Decimal128 or holds one, code; a collection with a collation of its own;
 //! a capped collection, which is read as it lies) is read again from the start of its range, or from the first such document.
 
+mod again;
 mod begin;
 mod cut;
 mod describe;
@@ -23,11 +24,13 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 use bytestring::ByteString;
 use mongodb::Client;
 use tokio::{sync::mpsc, task::JoinSet};
-use xxhash_rust::xxh3::xxh3_64;
 
-pub(super) use self::begin::{Planned, is_unfinished, planned};
+pub(super) use self::{
+    again::{again, ended},
+    begin::{Planned, is_unfinished, planned},
+};
 use self::{
-    place::{Places, Span},
+    place::{Places, Round, Span},
     progress::Counter,
     read::Brought,
 };
@@ -58,6 +61,7 @@ const LOG: std::time::Duration = std::time::Duration::from_secs(10);
 /// A range that is to be read.
 #[derive(Clone, Debug)]
 struct Range {
+    round: Round,
     partition: ByteString,
     namespace: Arc<Namespace>,
     span: Span,
@@ -71,6 +75,7 @@ struct Range {
 /// What makes a collection in the target.
 #[derive(Clone, Debug)]
 struct Schema {
+    round: Round,
     partition: ByteString,
     namespace: Arc<Namespace>,
     operation: Operation,
@@ -78,7 +83,6 @@ struct Schema {
 
 /// A copy that is under way.
 pub(super) struct Copy {
-    epoch: u32,
     /// Before the ranges.
     creates: VecDeque<Schema>,
     /// Behind them.
@@ -144,9 +148,9 @@ impl Copy {
             match brought {
                 Brought::Documents(reply) => self.current = Some((index, reply, 0)),
                 Brought::Failed(fault) => return Err(fault),
-                Brought::End => {
+                Brought::End(time) => {
                     self.readers.join_next().await;
-                    return Ok(self.range_done(index));
+                    return Ok(self.range_done(index, time));
                 }
             }
         }
@@ -154,27 +158,26 @@ impl Copy {
 
     /// What makes a collection, as the server says of it now; a position alone where there is nothing to make.
     async fn describe(&self, schema: Schema) -> Result<Batch, Fault> {
-        let Schema { partition, namespace, operation } = schema;
+        let Schema { round, partition, namespace, operation } = schema;
         let described = describe::collection(&self.client, &namespace).await;
-        let described = described.map_err(|error| fault(&error, Phase::Copying, &self.server))?;
+        let (described, time) = described.map_err(|error| fault(&error, Phase::Copying, &self.server))?;
         let document = described.and_then(|described| match operation {
             Operation::Create => Some(described.create),
             _ => described.indexes,
         });
-        let position = place::done(self.epoch);
+        let position = place::done(round, time);
         let mut batch = Batch { partition, position: Some(position.clone()), ..Batch::default() };
         if let Some(document) = document {
-            let hash = xxh3_64(namespace.as_str().as_bytes());
-            let id = format!("copy-{:x}-{hash:016x}-{operation}", self.epoch).into();
+            let id = format!("{}{operation}", cut::id(round, &namespace)).into();
             let change = describe::change(id, operation, &namespace, document);
             batch.changes.push(Change { position: Some(position), ..change });
         }
         Ok(batch)
     }
 
-    fn range_done(&mut self, index: usize) -> Option<Batch> {
+    fn range_done(&mut self, index: usize, time: Option<u64>) -> Option<Batch> {
         let range = self.ranges.get(index)?;
-        let partition = range.partition.clone();
+        let (partition, position) = (range.partition.clone(), place::done(range.round, time));
         if let Some(done) = self.counter.range_done(range.namespace.as_str()) {
             tracing::info!(
                 event = "copy_collection_done",
@@ -186,8 +189,7 @@ impl Copy {
             );
         }
         self.tell();
-        let position = Some(place::done(self.epoch));
-        Some(Batch { partition, position, ..Batch::default() })
+        Some(Batch { partition, position: Some(position), ..Batch::default() })
     }
 
     fn finish(&mut self) {

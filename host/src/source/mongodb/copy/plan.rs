@@ -9,7 +9,7 @@ use mongodb::{
     results::CollectionType,
 };
 
-use super::place::{self, By, Part, Span};
+use super::place::{self, By, Part, Round, Span};
 use crate::position::Positions;
 
 /// A range is about so many documents.
@@ -91,7 +91,7 @@ pub(super) fn unwatched(collections: &[Collection]) -> Vec<String> {
 /// The ranges of the collections, as positions before their first documents; with `schemas`, also before what makes them in the target.
 pub(super) async fn ranges(
     client: &Client,
-    epoch: u32,
+    round: Round,
     collections: &[Collection],
     schemas: bool,
     range: u64,
@@ -100,7 +100,7 @@ pub(super) async fn ranges(
     for collection in collections {
         let namespace = collection.namespace();
         let mut set = |part, span: &Span| {
-            if let Some(position) = place::begin(epoch, span) {
+            if let Some(position) = place::begin(round, span) {
                 positions.set(&place::partition(&namespace, part), position);
             }
         };

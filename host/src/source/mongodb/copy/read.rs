@@ -30,7 +30,8 @@ const SOME: i64 = 1000;
 /// What a reader brings.
 pub(super) enum Brought {
     Documents(Reply),
-    End,
+    /// With the newest time that the server knew of then.
+    End(Option<u64>),
     Failed(Fault),
 }
 
@@ -52,52 +53,55 @@ impl Task {
     /// Reads to the end of the range, as far ahead as the channel lets it.
     pub(super) async fn run(self, index: usize, sender: mpsc::Sender<(usize, Brought)>) {
         let last = match self.read(index, &sender).await {
-            Ok(()) => Brought::End,
+            Ok(time) => Brought::End(time),
             Err(fault) => Brought::Failed(fault),
         };
         // Nobody listens when the copy was given up.
         let _ = sender.send((index, last)).await;
     }
 
-    async fn read(&self, index: usize, sender: &mpsc::Sender<(usize, Brought)>) -> Result<(), Fault> {
+    async fn read(&self, index: usize, sender: &mpsc::Sender<(usize, Brought)>) -> Result<Option<u64>, Fault> {
         let batch = self.documents_in_a_reply().await;
+        let mut time = None;
         // Nothing comes behind it, and the server takes no bounds of which the first is the last.
         if self.span.min != Some(Bson::MaxKey) {
-            self.send_all(self.command(batch), batch, index, sender).await?;
+            time = self.send_all(self.command(batch), batch, index, sender).await?;
         }
         // An index that is read from a bound on to its end ends before the greatest value of all.
         if self.span.min.is_some() && self.span.max.is_none() && self.span.by != By::Natural {
             let mut last = self.found(batch);
             last.insert("filter", doc! { "_id": Bson::MaxKey });
-            self.send_all(last, batch, index, sender).await?;
+            time = self.send_all(last, batch, index, sender).await?;
         }
-        Ok(())
+        Ok(time)
     }
 
-    /// Sends all that a command finds.
+    /// Sends all that a command finds. Returns the time of the last reply.
     async fn send_all(
         &self,
         command: Document,
         batch: i64,
         index: usize,
         sender: &mpsc::Sender<(usize, Brought)>,
-    ) -> Result<(), Fault> {
+    ) -> Result<Option<u64>, Fault> {
         let bad = |error: mongodb::error::Error| fault(&error, Phase::Copying, &self.server);
         let mut options = RunCursorCommandOptions::default();
         options.batch_size = u32::try_from(batch).ok();
         let database = self.client.database(self.namespace.database());
         let opening = database.run_cursor_command(command).with_options(options).batch();
         let mut cursor = self.patiently(opening).await?.map_err(bad)?;
+        let mut time = None;
         while let Some(batch) = self.patiently(cursor.next()).await? {
             let reply = Reply::new(Bytes::from_owner(Owner(batch.map_err(bad)?))).map_err(|cause| {
                 let hosts = &self.server.hosts;
                 Fault::transient(Code::MongoError, format!("an answer of MongoDB at {hosts} cannot be read: {cause}"))
             })?;
+            time = reply.newest;
             if sender.send((index, Brought::Documents(reply))).await.is_err() {
-                return Ok(());
+                break;
             }
         }
-        Ok(())
+        Ok(time)
     }
 
     async fn patiently<T>(&self, answer: impl Future<Output = T>) -> Result<T, Fault> {

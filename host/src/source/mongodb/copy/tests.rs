@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use bson::{Binary, Bson, DateTime, Document, doc, oid::ObjectId, spec::BinarySubtype};
 use mongodb::Client;
 
-use super::{Copy, plan};
+use super::{Copy, Round, plan};
 use crate::{
     position::{Positions, WHOLE},
     source::{
@@ -21,7 +21,7 @@ const LIMITS: BatchLimits = BatchLimits { max_events: 7, max_bytes: 8 << 20, lin
 async fn planned(client: &Client, range: u64) -> Positions {
     let collections = plan::collections(client, Some("d"), |_, name| name != "other").await.unwrap();
     assert_eq!(plan::unwatched(&collections), ["d.series"]);
-    let mut positions = plan::ranges(client, 0, &collections, false, range).await.unwrap();
+    let mut positions = plan::ranges(client, Round::default(), &collections, false, range).await.unwrap();
     positions.set(WHOLE, position(0, "82"));
     positions
 }

@@ -18,10 +18,10 @@ pub(super) use self::{
         EPOCH_BYTES, PHASE_COPY, Places, epoch_of, position, seconds, timestamp, token_of, token_text, token_time,
         told_until, version_of,
     },
-    reply::Reply,
+    reply::{Reply, newest},
 };
 use crate::{
-    change::{Change, Doc, Headers, Operation},
+    change::{Change, Doc, Headers, Namespace, Operation},
     format::elements::{Element, Elements, Malformed, kind},
 };
 
@@ -42,7 +42,7 @@ pub(super) struct Event<'a> {
     description: Option<&'a [u8]>,
     /// What a collection is called now.
     to: Option<&'a [u8]>,
-    cluster_time: Option<u64>,
+    pub(super) cluster_time: Option<u64>,
     wall_time: Option<i64>,
     /// The session of the transaction it is part of.
     pub(super) session: Option<&'a [u8]>,
@@ -97,6 +97,20 @@ impl<'a> Event<'a> {
             "delete" => Some(Operation::Delete),
             _ => None,
         }
+    }
+
+    /// Database and collection that a collection is called by now.
+    pub(super) fn renamed_to(&self) -> Option<(&'a str, &'a str)> {
+        let to = self.to.filter(|_| self.operation == "rename")?;
+        let name = |name: &[u8]| Elements::of(to).ok()?.find(name).ok()??.as_str();
+        Some((name(b"db")?, name(b"coll")?))
+    }
+
+    /// The drop of a collection at the same time.
+    pub(super) fn drop_of<'b>(&self, namespace: &'b Namespace) -> Event<'b> {
+        let (database, collection) = (namespace.database(), namespace.collection());
+        let (cluster_time, wall_time) = (self.cluster_time, self.wall_time);
+        Event { operation: "drop", database, collection, cluster_time, wall_time, ..Event::default() }
     }
 
     /// `database.collection`; a dropped database has no collection, and `invalidate` has neither.

@@ -1,6 +1,6 @@
 //! A reply of the server: an array of events or documents, of which all that is made from it are slices.
 
-use bson::spec::ElementType;
+use bson::{Bson, Document, spec::ElementType};
 use bytes::Bytes;
 
 use super::{Event, position::token_text};
@@ -20,8 +20,10 @@ pub(in crate::source::mongodb) struct Reply {
     start: usize,
     /// The post-batch resume token, where the server sent one.
     pub(in crate::source::mongodb) token: Option<String>,
-    /// The newest cluster time the server knew of.
+    /// What is read is not newer.
     pub(in crate::source::mongodb) operation_time: Option<u64>,
+    /// The newest time that the server knew of. A collection may be gone by what is newer than what is read.
+    pub(in crate::source::mongodb) newest: Option<u64>,
 }
 
 impl Reply {
@@ -30,15 +32,20 @@ impl Reply {
         let mut events = None;
         let mut token = None;
         let mut cursor = None;
-        let mut operation_time = None;
+        let (mut operation_time, mut newest) = (None, None);
         for element in Elements::of(&buffer)? {
             let element = element?;
             match element.name {
                 b"cursor" => cursor = Some(element),
                 b"operationTime" if element.kind == kind::TIMESTAMP => operation_time = element.as_u64(),
+                b"$clusterTime" => {
+                    let time = Elements::of(element.value)?.find(b"clusterTime")?;
+                    newest = time.filter(|time| time.kind == kind::TIMESTAMP).and_then(|time| time.as_u64());
+                }
                 _ => {}
             }
         }
+        let newest = newest.max(operation_time);
         let cursor = cursor.ok_or(Malformed("a reply has no cursor"))?;
         for element in Elements::of(cursor.value)? {
             let element = element?;
@@ -49,7 +56,7 @@ impl Reply {
             }
         }
         let events = events.ok_or(Malformed("a reply has no batch"))?;
-        Ok(Self { events, start: 0, token, operation_time, buffer })
+        Ok(Self { events, start: 0, token, operation_time, newest, buffer })
     }
 
     /// The events behind the first `skip` bytes of their array, with the offset after each. After an error there is nothing more.
@@ -105,6 +112,13 @@ impl Reply {
     pub(in crate::source::mongodb) fn doc(&self, bytes: &[u8]) -> Result<Doc, Malformed> {
         Doc::from_bytes(self.buffer.slice_ref(bytes)).map_err(|_| Malformed("a document is cut off"))
     }
+}
+
+/// The newest time that a server knew of when it gave this answer; none where it tells none.
+pub(in crate::source::mongodb) fn newest(answer: &Document) -> Option<u64> {
+    let time = |time: &Bson| time.as_timestamp().map(|time| u64::from(time.time) << 32 | u64::from(time.increment));
+    let cluster = answer.get_document("$clusterTime").ok().and_then(|told| told.get("clusterTime")).and_then(time);
+    cluster.max(answer.get("operationTime").and_then(time))
 }
 
 /// The document in the element at the start, and the length of the whole element.

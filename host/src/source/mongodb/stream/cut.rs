@@ -14,6 +14,7 @@ use crate::{
     format::elements::Malformed,
     source::mongodb::{
         MongodbSource,
+        begin::Renamed,
         documents::attach,
         event::{self, Event, ID_LENGTH, Places, position, seconds, token_time},
         faults::{Phase, Place, fault},
@@ -25,7 +26,8 @@ use crate::{
 const IDLE: Duration = Duration::from_secs(1);
 
 impl MongodbSource {
-    /// Cuts one batch off the current reply, or says that there is nothing to hand out yet.
+    /// Cuts one batch off the current reply, or says that there is nothing to hand out yet. One that ends with a rename whose collection is to be
+    /// copied waits for that.
     pub(in crate::source::mongodb) async fn cut(&mut self) -> Result<Option<Batch>, Fault> {
         let Some((client, place)) = &self.client else { return Err(not_open()) };
         let Some(stream) = &mut self.stream else { return Err(not_open()) };
@@ -40,7 +42,7 @@ impl MongodbSource {
         };
         let mut batch = Batch::default();
         let (mut ids, mut places, mut size, mut last_token) = (String::new(), Places::new(self.epoch), 0, None);
-        let mut ddl = Vec::new();
+        let (mut ddl, mut renamed, mut left_out) = (Vec::new(), None, Vec::new());
         let mut loops = self.loops.clone();
         for event in reply.events(offset) {
             let (bytes, next) = event.map_err(malformed)?;
@@ -48,6 +50,21 @@ impl MongodbSource {
             let token = event.token.and_then(event::token_text).ok_or_else(|| no_token(place))?;
             let before = || last_token.map(|token| position(self.epoch, token)).or_else(|| stream.last.0.clone());
             let mirrored = loops.is_mirrored(&event, before);
+            let looked = self.renames.look(&event, token, &self.selection, &mut self.names);
+            if let Some(copied) = looked.as_ref().filter(|looked| looked.copied) {
+                let delivers = self.config.ddl == SourceDdl::Deliver;
+                if delivers && !batch.changes.is_empty() {
+                    break;
+                }
+                ddl.push((event.operation.to_owned(), event.namespace(), delivers));
+                let changes = self.renames.changes(copied, event, token, &reply, &mut self.names, &mut ids);
+                for change in changes.map_err(malformed)? {
+                    places.add(token);
+                    batch.changes.push(change);
+                }
+                (last_token, offset, renamed) = (Some(token), next, looked);
+                break;
+            }
             let delivered = || event.ddl_operation().filter(|_| self.config.ddl == SourceDdl::Deliver);
             let operation = event.document_operation().or_else(delivered);
             // What happened to a collection stands alone: all before it is for another state of the target than all behind it.
@@ -80,12 +97,13 @@ impl MongodbSource {
             }
             last_token = Some(token);
             offset = next;
+            left_out.extend(looked);
             if alone {
                 break;
             }
         }
         let at_end = reply.is_read(offset);
-        let token = if at_end { reply.token.as_deref().or(last_token) } else { last_token };
+        let token = if at_end && renamed.is_none() { reply.token.as_deref().or(last_token) } else { last_token };
         if at_end && reply.token.is_some() && token != last_token {
             loops.end();
         }
@@ -123,18 +141,23 @@ impl MongodbSource {
             }
             (self.hooks.on_ddl)(&kind, namespace);
         }
+        left_out.iter().for_each(Renamed::tell_left_out);
         if let Some(second) = second {
             stream.second.store(second, Ordering::Relaxed);
         }
         stream.current = (!at_end).then_some(Current { reply, offset });
         let (last_position, last_time) = &stream.last;
         let moved = batch.position.is_some() && batch.position != *last_position;
-        if batch.changes.is_empty() && !(moved && last_time.elapsed() >= IDLE) {
+        if batch.changes.is_empty() && renamed.is_none() && !(moved && last_time.elapsed() >= IDLE) {
             return Ok(None);
         }
         self.losses.progressed();
         stream.last = (batch.position.clone().or_else(|| last_position.clone()), Instant::now());
-        Ok(Some(batch))
+        match renamed {
+            Some(renamed) => self.renamed = Some((renamed, batch)),
+            None => return Ok(Some(batch)),
+        }
+        Ok(None)
     }
 }
 
