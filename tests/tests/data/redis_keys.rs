@@ -88,8 +88,6 @@ async fn b2_sets_are_mirrored_with_members_added_and_removed_and_the_set_deleted
     // The last member takes the set with it.
     run(&scene, &mut redis, "SREM", "c", &["y"]).await;
     wait(&scene, &[("a", set(&["2", "3"]))]).await;
-    let told = host.wait_event("source_notifications").await;
-    assert!(told.to_string().contains("TG0416") || told.to_string().contains("off"), "{told}");
     assert_eq!(host.stop().await, Some(0));
 }
 
@@ -160,8 +158,7 @@ async fn b2_members_have_documents_of_their_own_where_that_is_asked_for() {
         |of: &str| doc! { "_id": { "key": key("s"), "member": of }, "key": key("s"), "type": "set", "member": of };
     let hash =
         doc! { "_id": { "key": key("h"), "field": "f" }, "key": key("h"), "type": "hash", "field": "f", "value": "v" };
-    let zset =
-        doc! { "_id": { "key": key("z"), "member": "m" }, "key": key("z"), "type": "zset", "member": "m", "score": 1.5 };
+    let zset = doc! { "_id": { "key": key("z"), "member": "m" }, "key": key("z"), "type": "zset", "member": "m", "score": 1.5 };
     let text = |text: &str| doc! { "_id": key("t"), "type": "string", "value": text };
     let expect = async |expected: Vec<Document>| {
         let expected: BTreeSet<String> = expected.iter().map(|document| format!("{document:?}")).collect();
@@ -190,7 +187,8 @@ async fn b2_all_types_bytes_and_expiry_arrive() {
     run(&scene, &mut redis, "RPUSH", "list", &["2", "1", "2"]).await;
     run(&scene, &mut redis, "ZADD", "zset", &["2", "b", "-inf", "a", "0.1", "c"]).await;
     run(&scene, &mut redis, "SADD", "set", &["m"]).await;
-    let () = redis::cmd("SADD").arg(scene.names.key("bytes")).arg(&b"\xff\0"[..]).query_async(&mut redis).await.unwrap();
+    let () =
+        redis::cmd("SADD").arg(scene.names.key("bytes")).arg(&b"\xff\0"[..]).query_async(&mut redis).await.unwrap();
     let () = redis::cmd("HSET")
         .arg(scene.names.key("fields"))
         .arg(&b"\xfe"[..])
@@ -213,7 +211,10 @@ async fn b2_all_types_bytes_and_expiry_arrive() {
             ("text", doc! { "type": "string", "value": "Zoë" }),
             ("hash", doc! { "type": "hash", "value": { "$a": "1", "b.c": "2" } }),
             ("list", doc! { "type": "list", "value": ["2", "1", "2"] }),
-            ("zset", doc! { "type": "zset", "value": [score("a", f64::NEG_INFINITY), score("c", 0.1), score("b", 2.0)] }),
+            (
+                "zset",
+                doc! { "type": "zset", "value": [score("a", f64::NEG_INFINITY), score("c", 0.1), score("b", 2.0)] },
+            ),
             ("set", set(&["m"])),
             ("bytes", doc! { "type": "set", "value": [bytes(b"\xff\0")] }),
             ("fields", doc! { "type": "hash", "value": [{ "field": bytes(b"\xfe"), "value": "v" }] }),
@@ -279,8 +280,10 @@ async fn b5_scans_come_every_interval_until_notifications_are_turned_on() {
     wait(&scene, &[("early", set(&["1"]))]).await;
     run(&scene, &mut redis, "DEL", "early", &[]).await;
     wait(&scene, &[]).await;
-    let () = redis::cmd("CONFIG").arg("SET").arg("notify-keyspace-events").arg("KA").query_async(&mut redis).await.unwrap();
-    host.wait_log(PATIENCE, "notifications on", |line| line.to_string().contains("Redis tells of changes of keys")).await;
+    let () =
+        redis::cmd("CONFIG").arg("SET").arg("notify-keyspace-events").arg("KA").query_async(&mut redis).await.unwrap();
+    host.wait_log(PATIENCE, "notifications on", |line| line.to_string().contains("Redis tells of changes of keys"))
+        .await;
     run(&scene, &mut redis, "SADD", "s", &["1"]).await;
     wait(&scene, &[("s", set(&["1"]))]).await;
     assert_eq!(host.stop().await, Some(0));
@@ -418,6 +421,8 @@ async fn b3_a_host_that_lost_what_it_knew_delivers_all_again_and_nothing_doubles
     let mut host = scene.ready_host(&pipelines).await;
     let line = host.wait_event("source_keys_unsure").await.to_string();
     assert!(line.contains("TG0413"), "{line}");
+    // What vanished before its first scan, it cannot know of.
+    host.wait_event("source_keys_scanned").await;
     wait(&scene, &[("a", set(&["1"])), ("b", set(&["1", "2"]))]).await;
     run(&scene, &mut redis, "DEL", "a", &[]).await;
     wait(&scene, &[("b", set(&["1", "2"]))]).await;
@@ -534,7 +539,7 @@ async fn a_dry_run_of_keys_stores_nothing() {
     );
     assert_eq!(host.wait_exit(PATIENCE).await, Some(0), "{}", host.stderr());
     assert!(host.stdout().contains("\"set\""), "{}", host.stdout());
-    let files = std::fs::read_dir(scene.dir.path().join(".tidegate")).unwrap();
+    let files = std::fs::read_dir(scene.dir.path().join(".tidegate")).into_iter().flatten();
     let names: Vec<String> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     assert!(names.iter().all(|name| !name.contains(".keys.")), "{names:?}");
 }
@@ -546,7 +551,7 @@ async fn a_right_that_is_missing_is_named() {
     scene.redis_url = server.url();
     let mut redis = scene.redis().await;
     run(&scene, &mut redis, "SADD", "a", &["1"]).await;
-    let rights = ["SETUSER", "reader", "on", ">pw", "~*", "+scan", "+type", "+memory|usage"];
+    let rights = ["SETUSER", "reader", "on", ">pw", "~*", "+scan", "+type", "+memory|usage", "+time", "+pttl"];
     let () = redis::cmd("ACL").arg(&rights).query_async(&mut redis).await.unwrap();
     scene.redis_url = server.url().replace("redis://", "redis://reader:pw@");
     let mut host = scene.host(&[plain(&scene, "interval: 50ms", "mirror")]);

@@ -18,7 +18,8 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, de};
 
 pub use self::{
-    alerts::*, mongodb::*, pipeline::*, plugins::*, redis::*, redis_connection::*, redis_keys::*, redis_source::*, store::*,
+    alerts::*, mongodb::*, pipeline::*, plugins::*, redis::*, redis_connection::*, redis_keys::*, redis_source::*,
+    store::*,
 };
 use super::units::Span;
 

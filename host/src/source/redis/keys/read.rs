@@ -182,7 +182,8 @@ impl Wanted {
             match kind {
                 None => held.push((key, Held::Nothing)),
                 Some(_) if size > terms.max_bytes => {
-                    let reason = format!("it takes {size} bytes of the server's memory, `max_bytes` are {}", terms.max_bytes);
+                    let reason =
+                        format!("it takes {size} bytes of the server's memory, `max_bytes` are {}", terms.max_bytes);
                     held.push((key, Held::Unfit(reason)));
                 }
                 Some(kind) => {
@@ -215,7 +216,10 @@ impl Wanted {
         let count = commands.len();
         let mut answers = ask(connection, &commands, count).await?.into_iter();
         let since = match terms.expiry {
-            Expiry::In => answers.next().as_ref().and_then(milliseconds).ok_or(NoRead::Strange("TIME"))?,
+            Expiry::In => match answers.next() {
+                Some(Value::ServerError(error)) => return Err(NoRead::Server(error)),
+                answer => answer.as_ref().and_then(milliseconds).ok_or(NoRead::Strange("TIME"))?,
+            },
             Expiry::At | Expiry::Ignored => 0,
         };
         for (key, kind) in reading {

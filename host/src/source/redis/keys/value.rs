@@ -173,6 +173,7 @@ pub(super) fn same_but_for_clocks(a: &Doc, b: &Doc) -> bool {
     };
     let (Some((at, length)), Some((other, other_length))) = (expires(a), expires(b)) else { return false };
     // The date stands at the end: eight bytes, and the terminator.
-    let rest = |document: &Doc| document.as_bytes().get(4..document.as_bytes().len().saturating_sub(9)).map(<[u8]>::to_vec);
+    let rest =
+        |document: &Doc| document.as_bytes().get(4..document.as_bytes().len().saturating_sub(9)).map(<[u8]>::to_vec);
     length == other_length && at.abs_diff(other) <= NEAR.unsigned_abs() && rest(a) == rest(b)
 }

@@ -81,7 +81,9 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(source: &KeysSource, log: Log, out: mpsc::Sender<Told>) -> Self {
+    pub(super) fn new(source: &KeysSource, mut log: Log, out: mpsc::Sender<Told>) -> Self {
+        // Scans are numbered anew.
+        log.index.slots_mut().for_each(|slot| slot.seen = UNSEEN);
         let (config, keys) = (&source.config, source.keys.clone());
         let maker = Maker {
             shape: keys.shape,
@@ -204,12 +206,18 @@ impl Worker {
         let (keys, seconds) = (self.known(), begun.elapsed().as_secs_f64());
         if std::mem::take(&mut self.first_pass) {
             tracing::info!(
-                event = "source_keys_scanned", keys, changed, seconds,
+                event = "source_keys_scanned",
+                keys,
+                changed,
+                seconds,
                 "{keys} keys of Redis were compared in {seconds:.1} s, {changed} of them differed"
             );
         } else {
             tracing::debug!(
-                event = "source_keys_scanned", keys, changed, seconds,
+                event = "source_keys_scanned",
+                keys,
+                changed,
+                seconds,
                 "{keys} keys of Redis were compared in {seconds:.1} s, {changed} of them differed"
             );
         }
@@ -298,7 +306,9 @@ impl Worker {
             Some(Hint::All) | None => Ok(()),
             Some(Hint::Lost) => {
                 let place = self.connector.place();
-                let message = format!("the connection with the notifications of Redis at {place} was lost: all keys are compared");
+                let message = format!(
+                    "the connection with the notifications of Redis at {place} was lost: all keys are compared"
+                );
                 Err(Fault::transient(Code::RedisUnreachable, message).into())
             }
         }

@@ -396,7 +396,11 @@ fn note(index: &mut Index, key: &[u8], kind: Kind, state: super::index::StateId,
 }
 
 /// A file that is there as a whole or not at all.
-fn write_new(path: &Path, folder: &Path, write: impl FnOnce(&mut io::BufWriter<&File>) -> io::Result<()>) -> io::Result<File> {
+fn write_new(
+    path: &Path,
+    folder: &Path,
+    write: impl FnOnce(&mut io::BufWriter<&File>) -> io::Result<()>,
+) -> io::Result<File> {
     let beside = path.with_extension("new");
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
     let mut out = io::BufWriter::with_capacity(1 << 20, &file);

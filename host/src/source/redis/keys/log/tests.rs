@@ -51,7 +51,8 @@ fn what_was_written_is_known_and_what_was_on_its_way_is_given_again() {
     let (log, trust) = Log::open(place(dir.path()), Some(At::behind(1, 2)), FORM).unwrap();
     assert_eq!((trust, log.at()), (Trust::Whole, At::behind(1, 4)));
     assert_eq!((known(&log, "a"), known(&log, "b")), (Some(document(2)), None));
-    let expected = vec![(3, "a".into(), Some(document(2)), Some(document(1))), (4, "b".into(), None, Some(document(1)))];
+    let expected =
+        vec![(3, "a".into(), Some(document(2)), Some(document(1))), (4, "b".into(), None, Some(document(1)))];
     assert_eq!(again(&log, At::behind(1, 2)), expected);
     // A part of an entry is no whole one.
     assert_eq!(again(&log, At { epoch: 1, entry: 4, part: 0 }).len(), 1);
