@@ -199,7 +199,8 @@ impl Walk {
             }
             Value::Map(entries) => {
                 let (key, value) = self.entry(entries, part, rest)?;
-                if rest.is_empty() {
+                // The whole value, or a word that gives way to a list or a map.
+                if rest.is_empty() || matches!(value.value, Value::Scalar(_)) {
                     key.place = self.place.clone();
                 }
                 self.set(value, rest, leaf)
