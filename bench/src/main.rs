@@ -65,6 +65,9 @@ enum Role {
     /// The bare loops of the benchmark of Redis.
     #[command(hide = true)]
     BareRedis(redis::Task),
+    /// The same for keys.
+    #[command(hide = true)]
+    BareKeys(redis::KeysTask),
     Redis(redis::Options),
 }
 
@@ -76,6 +79,7 @@ async fn main() -> ExitCode {
         Some(Role::BareMirror(task)) => mirror::bare(task).await,
         Some(Role::Mirror(mirror)) => mirror::bench(mirror, options.tidegate, &options.out).await,
         Some(Role::BareRedis(task)) => redis::bare(task).await,
+        Some(Role::BareKeys(task)) => redis::bare_keys(task).await,
         Some(Role::Redis(redis)) => redis::bench(redis, options.tidegate, &options.out).await,
         None => bench(options).await,
     };

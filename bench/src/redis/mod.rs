@@ -3,6 +3,7 @@
 
 mod bare;
 mod job;
+mod keys;
 mod limit;
 mod report;
 mod run;
@@ -21,7 +22,10 @@ use self::{
 };
 use crate::progress;
 
-pub(crate) use bare::{Task, run as bare};
+pub(crate) use self::{
+    bare::{Task, run as bare},
+    keys::{Task as KeysTask, bare as bare_keys},
+};
 
 /// Redis as source and sink, on the server that REDIS_URL names.
 #[derive(Args, Debug)]
@@ -32,7 +36,10 @@ pub(crate) struct Options {
     /// Rounds of all contenders.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// These jobs alone.
+    /// Keys that are mirrored into the MongoDB that MONGODB_URI names; 0: none.
+    #[arg(long, default_value_t = 1_000_000)]
+    keys: u64,
+    /// These jobs alone, and no keys.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Job>,
 }
@@ -65,6 +72,10 @@ pub(crate) async fn bench(options: Options, tidegate: Option<PathBuf>, out: &Pat
 async fn measure(store: &mut Store, plan: &Plan, options: &Options) -> Result<Report> {
     let jobs: Vec<Job> =
         Job::ALL.into_iter().filter(|job| options.only.is_empty() || options.only.contains(job)).collect();
+    let mut keys = None;
+    if options.only.is_empty() && options.keys > 0 {
+        keys = Some((options.keys, keys::measure(plan, options.keys).await?));
+    }
     let mut runs: Vec<Run> = Vec::new();
     for job in &jobs {
         store.load(*job, plan.entries).await?;
@@ -90,7 +101,7 @@ async fn measure(store: &mut Store, plan: &Plan, options: &Options) -> Result<Re
         true => limit::measure(plan.entries)?,
         false => None,
     };
-    Report::new(store.version().await?, plan.entries, options.rounds, jobs, runs, limits)
+    Report::new(store.version().await?, plan.entries, options.rounds, jobs, runs, limits, keys)
 }
 
 /// All who do a job write the same, to the byte. These first runs find caches cold: they count for nobody.

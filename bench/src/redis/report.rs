@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{
     Run,
     job::{Contender, Job},
+    keys::Mirrored,
     limit::Limit,
     run::Figures,
 };
@@ -24,6 +25,8 @@ pub(super) struct Report {
     jobs: Vec<Job>,
     runs: Vec<Run>,
     limits: Option<Vec<Limit>>,
+    /// How many, and what they took.
+    keys: Option<(u64, Vec<Mirrored>)>,
 }
 
 impl Report {
@@ -34,13 +37,14 @@ impl Report {
         jobs: Vec<Job>,
         runs: Vec<Run>,
         limits: Option<Vec<Limit>>,
+        keys: Option<(u64, Vec<Mirrored>)>,
     ) -> Result<Self> {
         let date = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         let cores = std::thread::available_parallelism()?.get();
         let about = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let processor = about.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
         let processor = processor.map(|(_, name)| name.to_owned());
-        Ok(Self { date, redis, cores, processor, entries, rounds, jobs, runs, limits })
+        Ok(Self { date, redis, cores, processor, entries, rounds, jobs, runs, limits, keys })
     }
 
     pub(super) fn markdown(&self) -> String {
@@ -55,6 +59,16 @@ impl Report {
         );
         for job in &self.jobs {
             self.table(&mut out, *job);
+        }
+        if let Some((count, all)) = &self.keys {
+            let _ = writeln!(
+                out,
+                "\n## {count} keys (strings, hashes and sets) mirrored into MongoDB\n\n| once each | seconds | keys a second | CPU s | memory |\n|---|---|---|---|---|"
+            );
+            for Mirrored { by, seconds, cpu_seconds, peak_memory_bytes } in all {
+                let (rate, memory) = (*count as f64 / seconds, *peak_memory_bytes as f64 / 1e6);
+                let _ = writeln!(out, "| {by} | {seconds:.1} | {rate:.0} | {cpu_seconds:.1} | {memory:.0} MB |");
+            }
         }
         if let Some(limits) = &self.limits {
             out += "\n## The server alone\n\n| `redis-benchmark`, one connection | a second |\n|---|---|\n";

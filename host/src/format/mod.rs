@@ -6,6 +6,7 @@ mod cloudevents;
 mod debezium;
 mod decimal;
 pub mod elements;
+pub(crate) mod from_json;
 pub mod json;
 pub mod keep;
 pub mod lines;

@@ -23,20 +23,26 @@ const MOST_ARGUMENTS: usize = 4000;
 
 /// `first` is the first key that is written to, `kind` its type; from `at` on stand the commands: index of the key in `KEYS`, number of
 /// words, and they, without the key.
+///
+/// One question for all keys comes first: where none of them is there, as in a copy, none has another type. It is not asked of more keys than
+/// Lua can hand over.
 const TYPES: &str = r"
-local bad = {'type'}
-for i = first, #KEYS do
-  local t = redis.call('TYPE', KEYS[i]).ok
-  if t ~= 'none' and t ~= kind then bad[#bad + 1] = tostring(i - first); bad[#bad + 1] = t end
+local call, keys, argv, unpack, tonumber = redis.call, KEYS, ARGV, unpack, tonumber
+local bad, count = {'type'}, #keys - first + 1
+if count < 2 or count > 4000 or call('EXISTS', unpack(keys, first)) > 0 then
+  for i = first, #keys do
+    local t = call('TYPE', keys[i]).ok
+    if t ~= 'none' and t ~= kind then bad[#bad + 1] = tostring(i - first); bad[#bad + 1] = t end
+  end
 end
 if #bad > 1 then return bad end
-local last = #ARGV
+local last = #argv
 ";
 
 const WRITE: &str = r"
 while at < last do
-  local stop = at + 1 + ARGV[at + 1]
-  redis.call(ARGV[at + 2], KEYS[tonumber(ARGV[at])], unpack(ARGV, at + 3, stop))
+  local stop = at + 1 + argv[at + 1]
+  call(argv[at + 2], keys[tonumber(argv[at])], unpack(argv, at + 3, stop))
   at = stop + 1
 end
 ";
@@ -185,7 +191,8 @@ impl RedisSink {
                 keys.len()
             });
         }
-        let bytes = commands().map(|command| command.get_packed_command().len()).sum::<usize>();
+        // What is counted are words: the command is not packed for it.
+        let bytes = commands().flat_map(words).map(|word| word.len() + 4).sum::<usize>();
         let mut call = Cmd::with_capacity(16 + commands().count() * 16, bytes + 256);
         call.arg("EVALSHA").arg(look.script().get_hash());
         // Behind the record all indexes are one more.

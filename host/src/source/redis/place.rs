@@ -62,7 +62,8 @@ impl Place {
 
     /// The position of a batch that ends here.
     pub(super) fn position(&self) -> Position {
-        let mut bytes = Vec::with_capacity(28);
+        // Exactly as long as it gets, so that it is allocated once.
+        let mut bytes = Vec::with_capacity(if self.ordinal.is_some() { 28 } else { 20 });
         bytes.extend_from_slice(&self.epoch.to_be_bytes());
         bytes.extend_from_slice(&self.id.ms.to_be_bytes());
         bytes.extend_from_slice(&self.id.seq.to_be_bytes());

@@ -2,7 +2,6 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use bytestring::ByteString;
 use redis::Value;
 use tokio::time::Instant;
 
@@ -163,11 +162,8 @@ impl Cutter<'_> {
         }
         let Some(fields) = fields else { return };
         let name = &self.stream.partition;
-        let change_id = ByteString::from(match self.stream.place.epoch {
-            0 => format!("{name}/{id}"),
-            epoch => format!("{name}/{id}@{epoch}"),
-        });
-        let entry = Entry { id, fields: &fields, namespace: &self.stream.namespace, change_id: &change_id };
+        let Stream { namespace, place, .. } = &*self.stream;
+        let entry = Entry { id, fields: &fields, namespace, partition: name, epoch: place.epoch };
         match self.rules.change(entry) {
             Ok(mut change) => {
                 if self.group.is_none() {
@@ -188,7 +184,7 @@ impl Cutter<'_> {
                 let raw = fields.to_json(self.key, id);
                 self.size += raw.len();
                 let reason = format!("the entry {id} of the stream `{name}` is no change: {reason}");
-                self.batch.unreadable.push(Unreadable { id: change_id, raw, reason });
+                self.batch.unreadable.push(Unreadable { id: entry.change_id(), raw, reason });
             }
         }
         let count = self.batch.changes.len() + self.batch.unreadable.len();

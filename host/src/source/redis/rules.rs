@@ -11,7 +11,10 @@ use super::{naming::Naming, place::EntryId};
 use crate::{
     change::{Change, Doc, Header, Headers, Namespace, Operation},
     config::{EntryForm, EntryFormat, RedisSourceConfig},
-    format::elements::{Elements, Malformed, kind},
+    format::{
+        elements::{Elements, Malformed, kind},
+        from_json,
+    },
 };
 
 /// The rules of a source.
@@ -72,8 +75,20 @@ pub(super) struct Entry<'a> {
     pub(super) fields: &'a Fields,
     /// Where entries of its stream go.
     pub(super) namespace: &'a Arc<Namespace>,
+    pub(super) partition: &'a str,
+    /// Of the stream.
+    pub(super) epoch: u32,
+}
+
+impl Entry<'_> {
     /// The id of its change, where it brings none of its own.
-    pub(super) change_id: &'a ByteString,
+    pub(super) fn change_id(&self) -> ByteString {
+        let Self { partition, id, .. } = self;
+        ByteString::from(match self.epoch {
+            0 => format!("{partition}/{id}"),
+            epoch => format!("{partition}/{id}@{epoch}"),
+        })
+    }
 }
 
 impl Rules {
@@ -115,7 +130,8 @@ impl Rules {
         let key = key_of(&document)?;
         // A later entry with the same key is a newer state of the same document.
         let operation = if self.key.is_some() { Operation::Replace } else { Operation::Insert };
-        Ok(change(entry, operation, Arc::clone(entry.namespace), Some(key), Some(document), headers))
+        let id = entry.change_id();
+        Ok(change(entry, id, operation, Arc::clone(entry.namespace), Some(key), Some(document), headers))
     }
 
     /// A document with a field for each field of the entry.
@@ -260,9 +276,8 @@ impl Rules {
         if !operation.is_ddl() && key.is_none() {
             return Err(missing("key"));
         }
-        let mut change = change(entry, operation, namespace, key, whole, headers.into_iter().collect());
-        change.id = id.ok_or_else(|| missing("id"))?;
-        Ok(change)
+        let id = id.ok_or_else(|| missing("id"))?;
+        Ok(change(entry, id, operation, namespace, key, whole, headers.into_iter().collect()))
     }
 }
 
@@ -273,6 +288,7 @@ pub(super) fn naming(template: &str) -> Naming {
 
 fn change(
     entry: Entry<'_>,
+    id: ByteString,
     operation: Operation,
     namespace: Arc<Namespace>,
     key: Option<Doc>,
@@ -280,7 +296,7 @@ fn change(
     headers: Headers,
 ) -> Change {
     Change {
-        id: entry.change_id.clone(),
+        id,
         operation,
         namespace,
         key,
@@ -309,6 +325,9 @@ fn document(format: EntryFormat, field: &str, bytes: &[u8]) -> Result<Doc, Strin
             Doc::from_bytes(Bytes::copy_from_slice(bytes)).map_err(|cause| format!("its `{field}` is no BSON: {cause}"))
         }
         EntryFormat::Json | EntryFormat::Extjson => {
+            if let Some(read) = from_json::document(bytes) {
+                return Doc::from_bytes(Bytes::from(read)).map_err(|cause| cause.to_string());
+            }
             let json: serde_json::Map<String, serde_json::Value> =
                 serde_json::from_slice(bytes).map_err(|cause| format!("its `{field}` is no JSON object: {cause}"))?;
             let wrong = |cause: &dyn std::fmt::Display| format!("its `{field}` is no Extended JSON: {cause}");

@@ -1,7 +1,6 @@
 //! What entries become.
 
 use bson::{Binary, Bson, Document, doc, spec::BinarySubtype};
-use bytestring::ByteString;
 use redis::Value;
 
 use super::{Entry, Fields, Rules};
@@ -24,8 +23,13 @@ fn fields(pairs: &[(&str, &[u8])]) -> Fields {
 fn change(config: &RedisSourceConfig, pairs: &[(&str, &[u8])]) -> Result<Change, String> {
     let rules = Rules::new(config);
     let (fields, namespace) = (fields(pairs), rules.namespace("app:s"));
-    let change_id = ByteString::from_static("app:s/5-1");
-    rules.change(Entry { id: EntryId { ms: 5, seq: 1 }, fields: &fields, namespace: &namespace, change_id: &change_id })
+    rules.change(Entry {
+        id: EntryId { ms: 5, seq: 1 },
+        fields: &fields,
+        namespace: &namespace,
+        partition: "app:s",
+        epoch: 0,
+    })
 }
 
 fn decoded(doc: &Option<Doc>) -> Document {
