@@ -159,7 +159,20 @@ async fn b7_the_example_takes_servers_and_credentials_from_single_variables() {
     client.database("admin").run_command(create).await.unwrap();
     let mut admin = redis.connection().await;
     // As the README says, and no more.
-    let rules = ["reader", "on", ">s:cret", "~events:*", "+xread", "+xinfo", "+scan", "+ping"];
+    let who = [
+        "reader",
+        "on",
+        ">s:cret",
+        "~events:*",
+        "~tags:*",
+        "&__keyspace@0__:tags:*",
+        "+ping",
+        "+scan",
+        "+xread",
+        "+xinfo",
+    ];
+    let keys = ["+type", "+memory|usage", "+smembers", "+time", "+pttl", "+pexpiretime", "+config|get", "+psubscribe"];
+    let rules = [&who[..], &keys[..]].concat();
     redis::cmd("ACL").arg("SETUSER").arg(&rules).exec_async(&mut admin).await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     let (mongo_port, redis_port) = (mongo.ports()[0].to_string(), redis.port().to_string());
@@ -193,9 +206,14 @@ async fn b7_the_example_takes_servers_and_credentials_from_single_variables() {
     wait("orders", vec![doc! { "_id": &first, "n": "1" }]).await;
     let stock = add("events:stock", 7).await;
     wait("stock", vec![doc! { "_id": &stock, "n": "7" }]).await;
+    let set = |members: &[&str]| vec![doc! { "_id": "tags:7", "type": "set", "value": members.to_vec() }];
+    redis::cmd("SADD").arg("tags:7").arg(&["red", "green"]).exec_async(&mut admin.clone()).await.unwrap();
+    wait("tags", set(&["green", "red"])).await;
     host.kill();
+    redis::cmd("SREM").arg("tags:7").arg("red").exec_async(&mut admin.clone()).await.unwrap();
     let second = add("events:orders", 2).await;
     let mut host = start();
     wait("orders", vec![doc! { "_id": &first, "n": "1" }, doc! { "_id": &second, "n": "2" }]).await;
+    wait("tags", set(&["green"])).await;
     assert_eq!(host.stop().await, Some(0));
 }

@@ -82,7 +82,10 @@ fn a_pipeline_may_be_made_of_settings_alone() {
         // A part of what another variable sets as a whole.
         ("TIDEGATE__PIPELINES__TRY__SINKS__OUT__FILE__PATH", "b.jsonl"),
         ("TIDEGATE__PIPELINES__TRY__STAGES__0__PLUGIN", "[x]"),
-        ("TIDEGATE__PIPELINES__TRY__STAGES__0__CONFIG", r#"{"currency": "USD", "rates": [1, 2.5], "none": null}"#),
+        (
+            "TIDEGATE__PIPELINES__TRY__STAGES__0__CONFIG",
+            r#"{"currency": "USD", "rates": [1, 2.5], "none": null, "p": "[ab]"}"#,
+        ),
         ("TIDEGATE__PIPELINES__TRY__STAGES__0__CONFIG__warehouseId", "7"),
     ]);
     for file in ["", "# nothing but a comment\n"] {
@@ -92,7 +95,8 @@ fn a_pipeline_may_be_made_of_settings_alone() {
         assert!(matches!(&pipeline.sinks["cache"], SinkConfig::Redis(redis) if redis.url.reveal() == "redis://h"));
         let stage = &pipeline.stages[0];
         assert_eq!(stage.plugin, "[x]", "text in brackets is text where text is wanted");
-        let expected = serde_json::json!({"currency": "USD", "rates": [1, 2.5], "none": null, "warehouseId": 7});
+        let expected =
+            serde_json::json!({"currency": "USD", "rates": [1, 2.5], "none": null, "p": "[ab]", "warehouseId": 7});
         assert_eq!(stage.config, Some(expected));
     }
 }

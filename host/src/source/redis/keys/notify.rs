@@ -132,6 +132,8 @@ impl Worker {
         }
         let prefix = format!("__keyspace@{}__:", self.connector.database());
         let channels: Vec<String> = self.keys.patterns.iter().map(|pattern| format!("{prefix}{pattern}")).collect();
+        // An ACL wants them to the letter.
+        let rights: Vec<String> = channels.iter().map(|channel| format!("'&{channel}'")).collect();
         let mut pubsub = self.connector.pubsub().await?;
         match pubsub.psubscribe(channels).await {
             Ok(()) => {
@@ -146,9 +148,10 @@ impl Worker {
                         code = Code::NoNotifications.as_str(),
                         state = "refused",
                         "Redis at {} refuses to tell of changes of keys ({error}): they are found by a scan every {}; give the user the right \
-                         (ACL SETUSER NAME +psubscribe &__keyspace@*), or set `notifications: off`",
+                         (ACL SETUSER NAME +psubscribe {}), or set `notifications: off`",
                         self.connector.place(),
-                        self.keys.interval
+                        self.keys.interval,
+                        rights.join(" ")
                     );
                 }
             }

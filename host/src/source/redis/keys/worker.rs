@@ -377,7 +377,7 @@ impl Worker {
         let message = format!(
             "{refusal}; check user and password of the URL, and that the user may read the keys (ACL SETUSER NAME ~PATTERN +scan +type \
              +memory|usage +get +hgetall +smembers +lrange +zrange +time +pttl +pexpiretime), and for notifications +config|get +psubscribe \
-             &__keyspace@*"
+             &__keyspace@0__:PATTERN"
         );
         Fault { message, ..fault }
     }
