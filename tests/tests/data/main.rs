@@ -25,6 +25,7 @@ mod order;
 mod parity;
 mod redis_down;
 mod redis_modes;
+mod redis_safe;
 mod redis_source;
 mod restart;
 mod retries;
