@@ -252,10 +252,11 @@ impl Pipeline {
                 standing.source_history(left);
             }),
         };
+        let source = AnySource::new(&self.config, self.limits, hooks);
         parts.spawn(
             reader::Reader {
                 pipeline: Arc::clone(&self.name),
-                source: AnySource::new(&self.config, self.limits, hooks),
+                source: if self.mode.dry_run { source.dry() } else { source },
                 tells_its_end: AnySource::tells_its_end(&self.config.source),
                 limits: self.limits,
                 at: from,

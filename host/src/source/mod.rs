@@ -123,6 +123,14 @@ impl AnySource {
         }
     }
 
+    /// For a dry run: reading changes nothing of the system.
+    pub fn dry(self) -> Self {
+        match self {
+            Self::Redis(redis) => Self::Redis(Box::new(redis.dry())),
+            other => other,
+        }
+    }
+
     /// Whether the source can be opened in the middle again.
     pub const fn has_positions(config: &SourceConfig) -> bool {
         !matches!(config, SourceConfig::Stdin(_)) && !Self::is_acknowledged(config)

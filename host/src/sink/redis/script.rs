@@ -33,10 +33,12 @@ if #bad > 1 then return bad end
 local last = #ARGV
 ";
 
+/// An error is given back with the command that it is of: not every server names it.
 const WRITE: &str = r"
 while at < last do
   local stop = at + 1 + ARGV[at + 1]
-  redis.call(ARGV[at + 2], KEYS[tonumber(ARGV[at])], unpack(ARGV, at + 3, stop))
+  local r = redis.pcall(ARGV[at + 2], KEYS[tonumber(ARGV[at])], unpack(ARGV, at + 3, stop))
+  if type(r) == 'table' and r.err then return redis.error_reply(r.err .. ' (' .. ARGV[at + 2] .. ')') end
   at = stop + 1
 end
 ";
@@ -140,7 +142,7 @@ pub(super) enum Reply {
 }
 
 /// The words of a command, of which the second is its key.
-fn words(command: &Cmd) -> impl Iterator<Item = &[u8]> {
+pub(super) fn words(command: &Cmd) -> impl Iterator<Item = &[u8]> {
     command.args_iter().filter_map(|argument| match argument {
         Arg::Simple(bytes) => Some(bytes),
         _ => None,
