@@ -32,8 +32,7 @@ pub(crate) fn parse<W>(text: &str, known: impl Fn(&str) -> Option<W>) -> Result<
             rest = behind;
             continue;
         }
-        let (word, behind) =
-            brace.strip_prefix('{').and_then(|word| word.split_once('}')).ok_or(Unreadable::Brace)?;
+        let (word, behind) = brace.strip_prefix('{').and_then(|word| word.split_once('}')).ok_or(Unreadable::Brace)?;
         if !plain.is_empty() {
             parts.push(Part::Text(std::mem::take(&mut plain)));
         }

@@ -1,11 +1,14 @@
 //! What all that talk to Redis share: one connection that is made when it is needed, and what the server's errors mean.
 
+pub(crate) mod glob;
 mod tls;
 mod wait;
 
 use std::time::Duration;
 
-use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, ServerError, aio::MultiplexedConnection};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, RedisError, ServerError, aio::MultiplexedConnection,
+};
 
 use crate::{
     config::{RedisTlsConfig, RedisWaitConfig, Secret},
@@ -86,6 +89,7 @@ rows! {
         "ERR AUTH" "a password where none is set, or the like",
         "ERR invalid password" "the password is wrong, as old servers say it",
         "ERR Client sent AUTH" "a password where none is set, as old servers say it",
+        "ERR The user executing the script" "the user may not run a command in a script, or not with this key, as Redis 7.0 says it",
     }
     Cluster {
         "MOVED" "the key lives on another node of the cluster",
@@ -128,6 +132,8 @@ pub(crate) struct Connector {
     timeout: Duration,
     connection: Option<MultiplexedConnection>,
     place: String,
+    /// What the user must be given, as `ACL SETUSER` takes it.
+    rights: String,
 }
 
 impl Connector {
@@ -136,7 +142,18 @@ impl Connector {
         let place = Client::open(url.reveal())
             .map_or_else(|_| "the configured URL".to_owned(), |client| client.get_connection_info().addr().to_string());
         let (tls, wait) = (RedisTlsConfig::default(), RedisWaitConfig::default());
-        Self { url, tls, wait, unreplicated: false, timeout, connection: None, place }
+        Self { url, tls, wait, unreplicated: false, timeout, connection: None, place, rights: String::new() }
+    }
+
+    /// A user who lacks a right is told that these are needed: `~KEY +COMMAND ...`, as `ACL SETUSER` takes them.
+    pub(crate) fn rights(mut self, rights: impl Into<String>) -> Self {
+        self.needs(rights);
+        self
+    }
+
+    /// As [`Connector::rights`], once more is known.
+    pub(crate) fn needs(&mut self, rights: impl Into<String>) {
+        self.rights = rights.into();
     }
 
     /// With these certificates.
@@ -207,7 +224,7 @@ impl Connector {
             return fault;
         }
         if error.kind() == ErrorKind::AuthenticationFailed {
-            return denied(place, &error.to_string());
+            return denied(place, &error.to_string(), &self.rights);
         }
         match error.clone().into_server_errors().as_deref() {
             Some([(_, first), ..]) => self.rejected(first),
@@ -240,7 +257,7 @@ impl Connector {
                 }
                 Fault::transient(Code::RedisBusy, format!("Redis at {} cannot take writes now: {told}", self.place))
             }
-            Trouble::Denied => denied(place, &told),
+            Trouble::Denied => denied(place, &told, &self.rights),
             Trouble::Cluster => Fault::fatal(
                 Code::RedisConfiguration,
                 format!(
@@ -261,6 +278,22 @@ impl Connector {
     }
 }
 
+/// Whether two URLs lead to the same database of the same server, as far as the URLs tell: another name of the server is another server.
+pub(crate) fn same_database(one: &Secret, other: &Secret) -> bool {
+    let place = |url: &Secret| {
+        let client = Client::open(url.reveal()).ok()?;
+        let info = client.get_connection_info();
+        let (host, port) = match info.addr() {
+            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => (host.to_lowercase(), *port),
+            ConnectionAddr::Unix(path) => (path.display().to_string(), 0),
+            _ => return None,
+        };
+        let loopback = matches!(host.as_str(), "localhost" | "::1" | "[::1]") || host.starts_with("127.");
+        Some((if loopback { "127.0.0.1".to_owned() } else { host }, port, info.redis_settings().db()))
+    };
+    place(one).is_some_and(|one| Some(one) == place(other))
+}
+
 /// The server's words.
 pub(crate) fn told(error: &ServerError) -> String {
     match error.details() {
@@ -269,19 +302,34 @@ pub(crate) fn told(error: &ServerError) -> String {
     }
 }
 
-fn denied(place: &str, told: &str) -> Fault {
-    Fault::fatal(
-        Code::RedisDenied,
-        format!(
-            "Redis at {place} refuses: {told}; check user and password of the URL, and that the user may run XADD, MULTI, EXEC and \
-             PING on the streams (ACL SETUSER NAME ~STREAM* +xadd +multi +exec +ping)"
-        ),
-    )
+fn denied(place: &str, told: &str, rights: &str) -> Fault {
+    let lacks = ["NOPERM", "The user executing the script"].iter().any(|words| told.contains(words));
+    let help = match rights {
+        _ if !lacks => "check user and password of the URL".to_owned(),
+        "" => "give the user of the URL the right to it".to_owned(),
+        rights => {
+            format!("give the user of the URL what it lacks; all that is needed here is ACL SETUSER NAME {rights}")
+        }
+    };
+    Fault::fatal(Code::RedisDenied, format!("Redis at {place} refuses: {told}; {help}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Trouble, WRITES, row};
+    use super::{Trouble, WRITES, row, same_database};
+
+    #[test]
+    fn a_database_is_known_by_its_place_whoever_asks() {
+        let same = |one: &str, other: &str| same_database(&one.to_owned().into(), &other.to_owned().into());
+        assert!(same("redis://bob:a@Cache.example:6379/1", "redis://cache.example/1"));
+        assert!(same("redis://localhost", "rediss://127.0.0.1:6379/0"));
+        assert!(same("unix:///run/redis.sock", "redis+unix:///run/redis.sock?user=bob&pass=x"));
+        assert!(!same("redis://cache/0", "redis://cache/1"));
+        assert!(!same("redis://cache:6379", "redis://cache:6380"));
+        assert!(!same("redis://cache", "redis://other"));
+        assert!(!same("unix:///run/redis.sock", "unix:///run/other.sock"));
+        assert!(!same("no url", "no url"));
+    }
 
     #[test]
     fn codes_are_told_apart() {

@@ -67,7 +67,7 @@ async fn both(plan: &Plan, database: &mongodb::Database, keys: u64) -> Result<Ve
     // What the benchmark takes a second look at would be in the figures: one scan, and nothing behind it.
     let source = json!({
         "url": store::input_url()?, "database": database.name(), "collection": servers::COLLECTION,
-        "keys": { "patterns": [[PREFIX, "*"].concat()], "interval": "1h", "notifications": "off" },
+        "keys": { "patterns": [format!("{PREFIX}*")], "interval": "1h", "notifications": "off" },
     });
     let pipeline = json!({
         "source": { "redis": source },

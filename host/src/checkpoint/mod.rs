@@ -63,11 +63,10 @@ impl Store {
             }
             CheckpointConfig::Redis(config) => {
                 let key = config.key.clone().unwrap_or_else(|| format!("tidegate:checkpoint:{pipeline}"));
+                let rights = format!("~{key} +evalsha +script|load +time +hget +hmget +hgetall +hset +hdel");
+                let connector = Connector::new(config.url.clone(), config.timeout.0).tls(&config.tls).rights(rights);
                 let record = RedisRecord { key, pipeline: pipeline.to_owned() };
-                let place = Place::Redis(Box::new((
-                    Connector::new(config.url.clone(), config.timeout.0).tls(&config.tls),
-                    record,
-                )));
+                let place = Place::Redis(Box::new((connector, record)));
                 (place, config.interval.0, config.lease.0)
             }
         };

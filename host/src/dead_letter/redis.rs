@@ -21,8 +21,9 @@ pub struct RedisDeadLetters {
 
 impl RedisDeadLetters {
     pub(super) fn new(config: &RedisDeadLetterConfig) -> Self {
+        let rights = format!("~{} +ping +multi +exec +xadd", config.stream);
         Self {
-            connector: Connector::new(config.url.clone(), config.timeout.0).tls(&config.tls),
+            connector: Connector::new(config.url.clone(), config.timeout.0).tls(&config.tls).rights(rights),
             stream: config.stream.clone(),
         }
     }
@@ -97,8 +98,10 @@ type Entry = (String, Vec<(String, Vec<u8>)>);
 
 impl RedisLetters {
     pub(super) fn new(config: &RedisDeadLetterConfig, pipeline: &str) -> Self {
+        let commands = "+xrange +hmget +hset +multi +exec +xdel +hdel";
+        let rights = format!("~{0} ~{0}:marks {commands}", config.stream);
         Self {
-            connector: Connector::new(config.url.clone(), config.timeout.0).tls(&config.tls),
+            connector: Connector::new(config.url.clone(), config.timeout.0).tls(&config.tls).rights(rights),
             stream: config.stream.clone(),
             pipeline: pipeline.to_owned(),
             from: "-".to_owned(),

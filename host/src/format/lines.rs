@@ -77,13 +77,18 @@ pub fn write_delivery(out: &mut Vec<u8>, delivery: &Delivery<'_>) {
     out.push(b'\n');
 }
 
-fn write(out: &mut Vec<u8>, change: &Change, delivery: Option<&Delivery<'_>>) {
+/// The beginning of the object of a change, which is left open: `id`, `op` and `ns`.
+pub(crate) fn write_head(out: &mut Vec<u8>, change: &Change) {
     out.extend_from_slice(b"{\"id\":");
     write_str(out, &change.id);
-    out.extend_from_slice(b",\"op\":");
+    write_member(out, "op");
     write_str(out, change.operation.as_str());
-    out.extend_from_slice(b",\"ns\":");
+    write_member(out, "ns");
     write_str(out, change.namespace.as_str());
+}
+
+fn write(out: &mut Vec<u8>, change: &Change, delivery: Option<&Delivery<'_>>) {
+    write_head(out, change);
     for (name, document) in
         [("key", &change.key), ("doc", &change.document), ("before", &change.before), ("update", &change.update)]
     {
@@ -127,7 +132,8 @@ fn write(out: &mut Vec<u8>, change: &Change, delivery: Option<&Delivery<'_>>) {
     out.push(b'}');
 }
 
-fn write_headers<'a>(out: &mut Vec<u8>, headers: impl Iterator<Item = (&'a str, &'a str)>) {
+/// The member `headers` of such an object; none where there are no headers.
+pub(crate) fn write_headers<'a>(out: &mut Vec<u8>, headers: impl Iterator<Item = (&'a str, &'a str)>) {
     let mut first = true;
     for (name, value) in headers {
         if first {

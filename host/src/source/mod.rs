@@ -134,7 +134,10 @@ impl AnySource {
                 Some(keys) => {
                     Self::RedisKeys(Box::new(redis::KeysSource::new(config.clone(), keys, limits, hooks, place)))
                 }
-                None => Self::Redis(Box::new(redis::RedisSource::new(config.clone(), limits, hooks))),
+                None => {
+                    let source = redis::RedisSource::new(config.clone(), limits, hooks);
+                    Self::Redis(Box::new(if place.dry { source.dry() } else { source }))
+                }
             },
             SourceConfig::File(config) => Self::File(Box::new(lines::FileSource::new(config.path.clone(), limits))),
             SourceConfig::Stdin(_) => Self::Stdin(Box::new(lines::StdinSource::new(limits))),

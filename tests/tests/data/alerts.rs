@@ -6,6 +6,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use serde_json::Value;
+use tidegate_tests::guests::{Deed, Guest, MARKER, Role};
 use tidegate_tests::servers::{Redis, RedisOptions};
 use tidegate_tests::{Host, HostOptions, eventually};
 
@@ -121,6 +122,56 @@ async fn a_pipeline_that_stops_is_told_of_before_the_host_ends() {
     let told = receiver.to(&telegram());
     assert_eq!(told.len(), 1, "{}", host.stderr());
     assert!(told[0]["text"].as_str().unwrap().contains("STOPPED main: TG0301"), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_plugin_that_is_taken_back_is_told_of_once() {
+    let receiver = Receiver::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let plugins = dir.path().join("plugins");
+    std::fs::create_dir(&plugins).unwrap();
+    let validator = |version: &str| Guest::new(Role::Validator).version(version);
+    validator("1").install(&plugins, "guest");
+    let text = format!(
+        "admin: {{ listen: 127.0.0.1:0 }}\n{}\n\
+         plugins: {{ dir: plugins, swap: {{ probation: {{ time: 1h, failures: 10 }} }} }}\n\
+         pipelines: {{ p: {{ source: stdin, stages: [{{ plugin: guest }}], sinks: {{ out: {{ file: {{ path: out.jsonl }} }} }} }} }}\n",
+        receiver.settings()
+    );
+    let options = HostOptions { dir: Some(dir.path().to_owned()), keep_input: true, ..HostOptions::default() };
+    let mut host = Host::start_with(&text, options);
+    host.wait_ready().await;
+    let feed = |host: &Host, numbers: std::ops::Range<u32>, text: &str| {
+        let line = |n| {
+            format!(
+                "{{\"id\":\"c-{n}\",\"op\":\"insert\",\"ns\":\"d.c\",\"doc\":{{\"_id\":{n},\"text\":\"{text}\"}}}}\n"
+            )
+        };
+        host.feed(numbers.map(line).collect::<String>());
+    };
+    feed(&host, 0..100, "good");
+    let bad = validator("2").when_marked(Deed::Trap);
+    bad.install(&plugins, "guest");
+    eventually(PATIENCE, "the new version", async || host.status().await["plugins"]["guest"]["generation"] == 2).await;
+    feed(&host, 100..200, MARKER);
+    host.wait_event("plugin_taken_back").await;
+    eventually(PATIENCE, "the chat is told", async || {
+        if receiver.to(&telegram()).is_empty() { Err(host.stderr()) } else { Ok(()) }
+    })
+    .await;
+    // The same file once more is not loaded, and is nothing new to tell.
+    std::fs::remove_file(plugins.join("guest.wasm")).unwrap();
+    host.wait_event("plugin_file_gone").await;
+    bad.install(&plugins, "guest");
+    host.wait_event("plugin_refused").await;
+    host.end_input();
+    assert_eq!(host.wait_exit(PATIENCE).await, Some(0));
+    let told = receiver.to(&telegram());
+    let texts: Vec<&str> = told.iter().map(|message| message["text"].as_str().unwrap()).collect();
+    let all = texts.join("\n");
+    assert_eq!(all.matches("PLUGIN").count(), 1, "{texts:#?}");
+    assert!(all.contains("PLUGIN guest: version 2 is not used any more: it failed on 10"), "{texts:#?}");
+    assert!(receiver.to("/hook/s3cret").is_empty(), "it is to be told of recoveries alone");
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ mod parity;
 mod redis_down;
 mod redis_keys;
 mod redis_modes;
+mod redis_safe;
 mod redis_source;
 mod renames;
 mod restart;

@@ -1,7 +1,7 @@
 //! Several connections and sources in one host: one that fails touches no other. Ids are those of the parity list.
 
 use mongodb::bson::doc;
-use mongodb::{Client, Collection, bson::Document};
+use mongodb::{Client, Collection, Database, bson::Document};
 use serde_json::Value;
 use tidegate_tests::servers::{Mongo, MongoOptions, shared};
 use tidegate_tests::{Host, eventually};
@@ -46,9 +46,13 @@ impl Servers {
         format!("{}_{name}", self.scene.names.database())
     }
 
-    fn things(&self, name: &str) -> Collection<Document> {
+    fn database_of(&self, name: &str) -> Database {
         let client = if name.starts_with("here") { &self.here } else { &self.there };
-        client.database(&self.database(name)).collection("things")
+        client.database(&self.database(name))
+    }
+
+    fn things(&self, name: &str) -> Collection<Document> {
+        self.database_of(name).collection("things")
     }
 
     async fn clean(&self) {
@@ -81,13 +85,35 @@ async fn d2_several_connections_with_several_sources_each_run_side_by_side() {
         servers.pipeline("there_two", "full_document: off", RETRY),
     ];
     let mut host = servers.scene.ready_host(&pipelines).await;
-    for name in ["here_one", "here_two", "there_one", "there_two"] {
-        servers.things(name).insert_many(numbered(0..50)).await.unwrap();
+    let all = [("here_one", 50), ("here_two", 40), ("there_one", 50), ("there_two", 50)];
+    for (name, count) in all {
+        let things = servers.things(name);
+        things.insert_many(numbered(0..count - 1)).await.unwrap();
+        // What this pipeline must not deliver: of other collections, operations and documents.
+        let other = |collection: &str| servers.database_of(name).collection::<Document>(collection);
+        match name {
+            "here_one" => drop(other("thingses").insert_many(numbered(100..110)).await.unwrap()),
+            "here_two" => {
+                other("others").insert_many(numbered(0..10)).await.unwrap();
+                things.insert_many(numbered(40..50)).await.unwrap();
+                things.update_one(doc! { "_id": 3 }, doc! { "$set": { "n": 30 } }).await.unwrap();
+                things.replace_one(doc! { "_id": 4 }, doc! { "n": 31 }).await.unwrap();
+                things.delete_one(doc! { "_id": 5 }).await.unwrap();
+                other("these").insert_one(doc! { "n": 40 }).await.unwrap();
+            }
+            "there_one" => drop(other("not_this").insert_many(numbered(100..110)).await.unwrap()),
+            _ => {}
+        }
+        things.insert_one(doc! { "_id": 1000, "n": count - 1 }).await.unwrap();
     }
-    for (name, count) in [("here_one", 50), ("here_two", 40), ("there_one", 50), ("there_two", 50)] {
+    for (name, count) in all {
         servers.scene.wait_last(name, count - 1).await;
         assert_exactly(&servers.scene.entries(name).await, count);
     }
+    // Without a look-up an update comes without its document.
+    servers.things("there_two").update_one(doc! { "_id": 3 }, doc! { "$set": { "n": 30 } }).await.unwrap();
+    let update = servers.scene.wait_entries("there_two", 51).await.remove(50);
+    assert_eq!((update.text("op"), update.fields.contains_key("doc")), ("update", false));
     assert_eq!(host.stop().await, Some(0));
     servers.clean().await;
 }

@@ -12,6 +12,16 @@ use tidegate_tests::{Cli, Host, TestNames, eventually};
 use crate::scene::{PATIENCE, config};
 use crate::types::every_type;
 
+/// A test for each pair of versions.
+macro_rules! pairs {
+    ($run:ident { $($name:ident: $one:ident, $two:ident;)+ }) => {$(
+        #[tokio::test]
+        async fn $name() {
+            $run(Version::$one, Version::$two).await;
+        }
+    )+};
+}
+
 /// Inserts, updates, replaces and deletes of all kinds; the last of all is a document in `end`.
 async fn write(database: &Database) {
     let things = database.collection::<Document>("things");
@@ -106,34 +116,15 @@ async fn both_ways(one: Version, two: Version) {
     assert_eq!(host.stop().await, Some(0));
 }
 
-#[tokio::test]
-async fn c3_mongodb_4_4_and_5_0_mirror_each_other() {
-    both_ways(Version::V4_4, Version::V5_0).await;
-}
-
-#[tokio::test]
-async fn c3_mongodb_4_4_and_6_0_mirror_each_other() {
-    both_ways(Version::V4_4, Version::V6_0).await;
-}
-
-#[tokio::test]
-async fn c3_mongodb_4_4_and_6_0_that_splits_mirror_each_other() {
-    both_ways(Version::V4_4, Version::V6_0Split).await;
-}
-
-#[tokio::test]
-async fn c3_mongodb_5_0_and_6_0_mirror_each_other() {
-    both_ways(Version::V5_0, Version::V6_0).await;
-}
-
-#[tokio::test]
-async fn c3_mongodb_5_0_and_6_0_that_splits_mirror_each_other() {
-    both_ways(Version::V5_0, Version::V6_0Split).await;
-}
-
-#[tokio::test]
-async fn c3_mongodb_6_0_and_6_0_that_splits_mirror_each_other() {
-    both_ways(Version::V6_0, Version::V6_0Split).await;
+pairs! {
+    both_ways {
+        c3_mongodb_4_4_and_5_0_mirror_each_other: V4_4, V5_0;
+        c3_mongodb_4_4_and_6_0_mirror_each_other: V4_4, V6_0;
+        c3_mongodb_4_4_and_6_0_that_splits_mirror_each_other: V4_4, V6_0Split;
+        c3_mongodb_5_0_and_6_0_mirror_each_other: V5_0, V6_0;
+        c3_mongodb_5_0_and_6_0_that_splits_mirror_each_other: V5_0, V6_0Split;
+        c3_mongodb_6_0_and_6_0_that_splits_mirror_each_other: V6_0, V6_0Split;
+    }
 }
 
 /// Collections of several kinds that are made, changed, dropped and renamed.
@@ -221,17 +212,10 @@ async fn described_both_ways(one: Version, two: Version) {
     assert_eq!(host.stop().await, Some(0));
 }
 
-#[tokio::test]
-async fn c3_c6_updates_and_changes_of_collections_between_4_4_and_6_0() {
-    described_both_ways(Version::V4_4, Version::V6_0).await;
-}
-
-#[tokio::test]
-async fn c3_c6_updates_and_changes_of_collections_between_5_0_and_6_0() {
-    described_both_ways(Version::V5_0, Version::V6_0).await;
-}
-
-#[tokio::test]
-async fn c3_c6_updates_and_changes_of_collections_between_4_4_and_5_0() {
-    described_both_ways(Version::V4_4, Version::V5_0).await;
+pairs! {
+    described_both_ways {
+        c3_c6_updates_and_changes_of_collections_between_4_4_and_6_0: V4_4, V6_0;
+        c3_c6_updates_and_changes_of_collections_between_5_0_and_6_0: V5_0, V6_0;
+        c3_c6_updates_and_changes_of_collections_between_4_4_and_5_0: V4_4, V5_0;
+    }
 }

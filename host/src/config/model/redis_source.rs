@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{super::units::Span, KeysConfig, RedisTlsConfig, Secret, ten_seconds};
+use crate::redis::glob;
 
 /// `source.redis`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -61,6 +62,13 @@ pub struct RedisSourceConfig {
     /// How long one round trip may take before the connection is given up.
     #[serde(default = "ten_seconds")]
     pub timeout: Span,
+}
+
+impl RedisSourceConfig {
+    /// Whether it reads every stream whose name is of this form; `None` in it stands for any text.
+    pub(crate) fn reads<T: Copy + Into<Option<u8>>>(&self, name: &[T]) -> bool {
+        self.streams.iter().any(|stream| glob::matches(stream.as_bytes(), name))
+    }
 }
 
 const fn thousand() -> u32 {

@@ -100,6 +100,7 @@ impl Check<'_> {
             Some(DeadLetterConfig::Redis(redis)) => {
                 let at = dead.key("redis");
                 self.redis(&at, &redis.url, &redis.tls, &redis.stream, redis.timeout);
+                self.redis_dead_letter_loop(&at, &redis, &pipeline.source);
             }
             Some(DeadLetterConfig::Mongodb(mongodb)) => self.dead_letter_collection(&dead, pipeline, &mongodb),
             None => {}

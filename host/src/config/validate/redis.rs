@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::{
     super::{
         model::{
-            BeforeImage, DocumentFormat, FullDocument, RedisMode, RedisSinkConfig, RedisTlsConfig, RedisWaitConfig,
-            Secret, SourceConfig, WatchedOperation,
+            BeforeImage, DocumentFormat, FullDocument, RedisDeadLetterConfig, RedisMode, RedisSinkConfig,
+            RedisSourceConfig, RedisTlsConfig, RedisWaitConfig, Secret, SourceConfig, WatchedOperation,
         },
         units::Span,
     },
@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     error::Code,
+    redis::same_database,
     sink::template::{Template, Unreadable, Words},
 };
 
@@ -194,10 +195,60 @@ impl Check<'_> {
         None
     }
 
+    /// What a sink writes into a stream that its own source reads comes back as a change, and is written again, for ever. Here it is told of a
+    /// name that leads there in every case; the sink looks at the others when it writes.
+    fn redis_loop(&mut self, at: &At<'_>, name: &str, redis: &RedisSinkConfig, source: &RedisSourceConfig) {
+        if redis.mode != RedisMode::Stream || !same_database(&redis.url, &source.url) {
+            return;
+        }
+        let Ok(template) = Template::parse(redis.target(), Words::Fields) else { return };
+        let ends: Vec<String> = match redis.partitions {
+            None | Some(0 | 1) => vec![String::new()],
+            Some(partitions) => (0..partitions.min(1024)).map(|number| format!(":{number}")).collect(),
+        };
+        let leads_there = |end: &String| {
+            let name: Vec<Option<u8>> = template.symbols().into_iter().chain(end.bytes().map(Some)).collect();
+            source.reads(&name)
+        };
+        if ends.iter().any(leads_there) {
+            let message = format!(
+                "the sink `{name}` writes to `{}`, which the source of the same pipeline reads: each entry would come back as a change, \
+                 for ever",
+                redis.target()
+            );
+            let help = "give the sink another name or server, or the source's `streams` names that leave it out";
+            self.report(&at.key("stream"), Code::ConfigConflict, message, help);
+        }
+    }
+
+    /// Dead letters in a stream that the source reads would come back as changes.
+    pub(super) fn redis_dead_letter_loop(
+        &mut self,
+        at: &At<'_>,
+        letters: &RedisDeadLetterConfig,
+        source: &SourceConfig,
+    ) {
+        if let SourceConfig::Redis(source) = source
+            && same_database(&letters.url, &source.url)
+            && source.reads(letters.stream.as_bytes())
+        {
+            let message = format!(
+                "dead letters go to `{}`, which the source of the same pipeline reads: each would come back as a change",
+                letters.stream
+            );
+            let help = "give them another stream or server, or the source's `streams` names that leave it out";
+            self.report(&at.key("stream"), Code::ConfigConflict, message, help);
+        }
+    }
+
     /// What a Redis sink needs of its source.
     pub(super) fn redis_of_source(&mut self, at: &At<'_>, name: &str, redis: &RedisSinkConfig, source: &SourceConfig) {
-        let SourceConfig::Mongodb(source) = source else { return };
         let at = at.key("redis");
+        let source = match source {
+            SourceConfig::Mongodb(source) => source,
+            SourceConfig::Redis(source) => return self.redis_loop(&at, name, redis, source),
+            SourceConfig::File(_) | SourceConfig::Stdin(_) => return,
+        };
         if redis.mode.is_state() && source.full_document == FullDocument::Off {
             let message = format!("updates come without their documents, and the sink `{name}` writes whole documents");
             let help = "set the source's `full_document: lookup`, or the sink's `mode: stream`";

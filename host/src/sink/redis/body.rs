@@ -8,7 +8,8 @@ use crate::{
     config::DocumentFormat,
     format::{
         elements::{Element, Elements, Malformed, kind},
-        json::{Style, write_document, write_str},
+        json::{Style, write_document, write_member},
+        lines::{write_head, write_headers},
     },
     sink::template::write_bare,
 };
@@ -86,27 +87,12 @@ impl Body {
     fn message_json(&mut self, command: &mut Cmd, delivery: &Delivery<'_>, style: Style) -> Result<(), String> {
         let (change, out) = (delivery.change, &mut self.text);
         out.clear();
-        out.extend_from_slice(b"{\"id\":");
-        write_str(out, &change.id);
-        out.extend_from_slice(b",\"op\":");
-        write_str(out, change.operation.as_str());
-        out.extend_from_slice(b",\"ns\":");
-        write_str(out, change.namespace.as_str());
+        write_head(out, change);
         for (name, document) in documents(change) {
-            out.extend_from_slice(b",\"");
-            out.extend_from_slice(name.as_bytes());
-            out.extend_from_slice(b"\":");
+            write_member(out, name);
             write_document(out, document.as_bytes(), style).map_err(|cause| unwritable(name, cause))?;
         }
-        for (at, (name, value)) in delivery.headers().enumerate() {
-            out.extend_from_slice(if at == 0 { b",\"headers\":{" } else { b"," });
-            write_str(out, name);
-            out.push(b':');
-            write_str(out, value);
-        }
-        if delivery.headers().next().is_some() {
-            out.push(b'}');
-        }
+        write_headers(out, delivery.headers());
         out.push(b'}');
         command.arg(&*self.text);
         Ok(())

@@ -4,11 +4,14 @@ use redis::Cmd;
 use smallvec::{SmallVec, smallvec};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::body::{Body, flat};
+use super::{
+    body::{Body, flat},
+    script::key_of,
+};
 use crate::{
     batch::Delivery,
     change::{Change, Doc, Operation},
-    config::{RedisMode, RedisSinkConfig},
+    config::{RedisMode, RedisSinkConfig, RedisSourceConfig},
     format::{
         elements::{Malformed, kind},
         time::now_millis,
@@ -95,6 +98,8 @@ pub(super) struct Shaper {
     body: Body,
     /// The source looks documents of updates up: one that is missing is gone by now, and its delete follows.
     pub(super) looks_up: bool,
+    /// The source, where it reads streams of this very database.
+    pub(super) source: Option<Box<RedisSourceConfig>>,
     told: Told,
 }
 
@@ -123,7 +128,7 @@ impl Shaper {
             RedisMode::Set => member(None),
             RedisMode::Zset => member(Some(config.score.clone().unwrap_or_default())),
         };
-        Self { mode, body: Body::new(config.format, pipeline), looks_up: false, told: Told::default() }
+        Self { mode, body: Body::new(config.format, pipeline), looks_up: false, source: None, told: Told::default() }
     }
 
     /// Whether the format has a form for changes like this one.
@@ -168,7 +173,7 @@ impl Shaper {
 
     /// What a delivery does.
     pub(super) fn shape(&mut self, delivery: &Delivery<'_>) -> Deed {
-        let Self { mode, body, looks_up, told } = self;
+        let Self { mode, body, looks_up, source, told } = self;
         let change = delivery.change;
         let done = match mode {
             _ if change.operation.is_ddl() && !keeps_ddl(mode) => {
@@ -180,7 +185,11 @@ impl Shaper {
                     told.ignored(change, "it has no field to make the name of a stream of");
                     return Deed::Ignore;
                 }
-                target => named(target).and_then(|stream| add(body, delivery, &stream, trim, *partitions)),
+                target => named(target).and_then(|stream| {
+                    let commands = add(body, delivery, &stream, trim, *partitions)?;
+                    source.as_ref().map_or(Ok(()), |source| leads_on(source, &commands))?;
+                    Ok(commands)
+                }),
             },
             Mode::List { key, maxlen } => {
                 named(log_target(key, delivery)).and_then(|key| push(body, delivery, &key, *maxlen))
@@ -225,6 +234,17 @@ fn log_target<'t>(template: &'t Template, delivery: &Delivery<'_>) -> Result<Vec
 
 fn named(name: Result<Vec<u8>, Unfilled<'_>>) -> Result<Vec<u8>, String> {
     name.map_err(|unfilled| format!("its place in Redis has no name: {unfilled}"))
+}
+
+/// What is written to a stream that the source reads would come back as a change.
+fn leads_on(source: &RedisSourceConfig, commands: &Commands) -> Result<(), String> {
+    match commands.iter().map(key_of).find(|stream| source.reads(stream)) {
+        None => Ok(()),
+        Some(stream) => Err(format!(
+            "its place in Redis, `{}`, is a stream that this pipeline's own source reads: it would come back as a change, for ever",
+            stream.escape_ascii()
+        )),
+    }
 }
 
 /// `XADD`.

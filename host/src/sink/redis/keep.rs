@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{
     RedisSink, chunk_of,
+    rights::{Writer, rights},
     script::{Look, Reply},
 };
 use crate::{
@@ -164,6 +165,7 @@ impl Keeper for RedisSink {
     }
 
     async fn claim(&mut self, me: &Holder, lease: Duration) -> Result<Claim, Fault> {
+        self.connector.needs(rights(&self.config, Writer { record: Some(&self.record.key), late: false }));
         let floor = self.ledger.as_ref().map_or(0, |ledger| ledger.fence);
         let claim = self.record.claim(&mut self.connector, me, lease, floor).await?;
         if let Claim::Taken(found) = &claim {

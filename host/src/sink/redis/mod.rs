@@ -23,18 +23,22 @@ mod body;
 mod deeds;
 mod keep;
 mod memory;
+mod rights;
 mod script;
 mod transaction;
 
 use redis::{RedisError, Value, aio::MultiplexedConnection};
 
-use self::deeds::{Commands, Deed, Shaper};
+use self::{
+    deeds::{Commands, Deed, Shaper},
+    rights::{Writer, rights},
+};
 use crate::{
     batch::Delivery,
     checkpoint::{Holder, redis::RedisRecord},
     config::{LatestConfig, RedisMode, RedisSinkConfig, SourceConfig},
     error::{Code, Fault},
-    redis::Connector,
+    redis::{Connector, same_database},
     sink::{
         Sink, Writes, Wrote,
         ledger::{Ledger, chunk_end},
@@ -81,7 +85,10 @@ impl RedisSink {
             record,
             ledger: None,
             me: None,
-            connector: Connector::new(config.url.clone(), config.timeout.0).tls(&config.tls).wait(config.wait),
+            connector: Connector::new(config.url.clone(), config.timeout.0)
+                .tls(&config.tls)
+                .wait(config.wait)
+                .rights(rights(config, Writer::default())),
             shaper,
             config: config.clone(),
             late: false,
@@ -90,16 +97,21 @@ impl RedisSink {
 
     /// For changes of this source.
     pub fn from_source(mut self, source: &SourceConfig) -> Self {
-        self.shaper.looks_up = match source {
-            SourceConfig::Mongodb(source) => source.full_document.may_be_later(),
-            _ => false,
-        };
+        match source {
+            SourceConfig::Mongodb(source) => self.shaper.looks_up = source.full_document.may_be_later(),
+            SourceConfig::Redis(source) if same_database(&self.config.url, &source.url) => {
+                self.shaper.source = Some(Box::new(source.clone()));
+            }
+            _ => {}
+        }
         self
     }
 
     /// For changes of long ago: documents that Redis has are not taken back to what they were. A log takes them all.
-    pub fn late(self) -> Self {
-        Self { late: true, ..self }
+    pub fn late(mut self) -> Self {
+        self.late = true;
+        self.connector.needs(rights(&self.config, Writer { late: true, record: None }));
+        self
     }
 
     /// How values are held, where only the newest are written.
@@ -203,6 +215,10 @@ impl Sink for RedisSink {
 }
 
 #[cfg(test)]
+mod keep_tests;
+#[cfg(test)]
 mod mode_tests;
+#[cfg(test)]
+mod rights_tests;
 #[cfg(test)]
 mod tests;

@@ -27,7 +27,7 @@ const MOST_ARGUMENTS: usize = 4000;
 /// One question for all keys comes first: where none of them is there, as in a copy, none has another type. It is not asked of more keys than
 /// Lua can hand over.
 const TYPES: &str = r"
-local call, keys, argv, unpack, tonumber = redis.call, KEYS, ARGV, unpack, tonumber
+local call, try, keys, argv, unpack, tonumber = redis.call, redis.pcall, KEYS, ARGV, unpack, tonumber
 local bad, count = {'type'}, #keys - first + 1
 if count < 2 or count > 4000 or call('EXISTS', unpack(keys, first)) > 0 then
   for i = first, #keys do
@@ -39,10 +39,12 @@ if #bad > 1 then return bad end
 local last = #argv
 ";
 
+/// An error is given back with the command that it is of: not every server names it.
 const WRITE: &str = r"
 while at < last do
   local stop = at + 1 + argv[at + 1]
-  call(argv[at + 2], keys[tonumber(argv[at])], unpack(argv, at + 3, stop))
+  local r = try(argv[at + 2], keys[tonumber(argv[at])], unpack(argv, at + 3, stop))
+  if type(r) == 'table' and r.err then return redis.error_reply(r.err .. ' (' .. argv[at + 2] .. ')') end
   at = stop + 1
 end
 ";
@@ -146,7 +148,7 @@ pub(super) enum Reply {
 }
 
 /// The words of a command, of which the second is its key.
-fn words(command: &Cmd) -> impl Iterator<Item = &[u8]> {
+pub(super) fn words(command: &Cmd) -> impl Iterator<Item = &[u8]> {
     command.args_iter().filter_map(|argument| match argument {
         Arg::Simple(bytes) => Some(bytes),
         _ => None,

@@ -215,4 +215,5 @@ async fn refusals_are_told_apart() {
     sink.open().await.unwrap();
     let fault = sink.write(&mut everywhere(&[change(0)])).await.unwrap_err();
     assert_eq!((fault.code, fault.is_transient()), (Code::RedisDenied, false), "{fault}");
+    assert!(fault.message.contains("; refused was `XADD out`"), "{fault}");
 }

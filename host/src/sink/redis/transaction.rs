@@ -5,7 +5,7 @@ use redis::{
     aio::{ConnectionLike as _, MultiplexedConnection},
 };
 
-use super::{CHUNK, CHUNK_BYTES, RedisSink};
+use super::{CHUNK, CHUNK_BYTES, RedisSink, rights::refused};
 use crate::{
     error::{Code, Fault},
     redis::{Trouble, told, trouble_of},
@@ -50,7 +50,14 @@ impl RedisSink {
     ) -> Result<(), Fault> {
         let replies = match connection.req_packed_commands(commands, commands.len() + 1, 1).await {
             Ok(replies) => replies,
-            Err(error) => return Err(self.aborted(error)),
+            Err(error) => {
+                let refused = refused(&error, commands);
+                let mut fault = self.aborted(error);
+                if let Some(refused) = refused.filter(|_| fault.code == Code::RedisDenied) {
+                    fault.message += &format!("; refused was `{refused}`");
+                }
+                return Err(fault);
+            }
         };
         // The one reply that is left is that of EXEC: the replies of all commands.
         let replies = match replies.into_iter().next() {

@@ -24,6 +24,9 @@ impl RedisSource {
         } else {
             match self.known.remove(&partition) {
                 Some(place) => self.judged(&partition, place, place.id, info)?,
+                None if self.stands.contains_key(key) => {
+                    Place { id: self.stands.remove(key).unwrap_or_default(), ..Place::default() }
+                }
                 None if first && self.config.start == StreamStart::Now => {
                     info.map_or(Place { ordinal: Some(0), ..Place::default() }, |info| Place {
                         epoch: 0,
@@ -48,7 +51,8 @@ impl RedisSource {
     /// # Errors
     /// [`Code::StreamTrimmed`] or [`Code::StreamRemade`], where that is to stop the pipeline.
     fn judged(&self, name: &str, place: Place, asked: EntryId, info: Option<&Info>) -> Result<Place, Fault> {
-        let Some(info) = info else { return Ok(place) };
+        // What a group misses is the server's affair.
+        let Some(info) = info.filter(|_| self.peeks.is_none()) else { return Ok(place) };
         let stops = self.config.on_lost_position == OnLostEntries::Stop;
         let server = self.reader.place();
         let (code, message, place) = match info.judge(&place, asked) {
@@ -100,10 +104,7 @@ impl RedisSource {
         if self.open.as_ref().is_none_or(|open| open.looking.is_some() || Instant::now() < open.look_at) {
             return Ok(());
         }
-        let mut connection = match self.looker.connection().await {
-            Ok(connection) => connection,
-            Err(fault) => return Err(self.named(fault)),
-        };
+        let mut connection = self.looker.connection().await?;
         let Some(open) = &mut self.open else { return Err(not_open()) };
         let asked = open.streams.iter().map(|(key, stream)| (key.clone(), stream.place.id)).collect();
         let selection = self.selection.clone();
@@ -131,6 +132,7 @@ impl RedisSource {
             (matches!(looked, Looked::Stream(_)) && !open.streams.contains_key(key)).then(|| key.clone())
         };
         let new: Vec<Vec<u8>> = found.iter().filter_map(new).collect();
+        self.peek(new.iter()).await?;
         self.make_groups(new.iter(), false).await?;
         // Nothing waits from here on.
         let Some(open) = &mut self.open else { return Err(not_open()) };

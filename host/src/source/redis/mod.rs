@@ -8,6 +8,7 @@ mod group;
 mod keys;
 mod look;
 mod naming;
+mod peek;
 mod place;
 mod read;
 mod rules;
@@ -33,7 +34,7 @@ use self::{
 use crate::{
     batch::Batch,
     change::Namespace,
-    config::{RedisSourceConfig, StreamStart},
+    config::{GroupConfig, RedisSourceConfig, StreamStart},
     error::{Code, Fault},
     position::{Position, Positions},
     redis::Connector,
@@ -64,6 +65,10 @@ pub struct RedisSource {
     reader: Connector,
     looker: Connector,
     group: Option<Group>,
+    /// In a dry run: the group as which it would read.
+    peeks: Option<GroupConfig>,
+    /// Where that group stands in streams that are not read yet.
+    stands: HashMap<Vec<u8>, EntryId>,
     /// Where streams stood that are not read now: before they were opened, or since they are gone.
     known: HashMap<String, Place>,
     open: Option<Open>,
@@ -114,13 +119,15 @@ struct Stream {
 impl RedisSource {
     /// Nothing is connected before [`Source::open`].
     pub fn new(config: RedisSourceConfig, limits: BatchLimits, hooks: Hooks) -> Self {
-        let connector = || Connector::new(config.url.clone(), config.timeout.0).tls(&config.tls);
+        let connector = || connector(&config);
         Self {
             rules: Rules::new(&config),
             selection: Selection::new(&config.streams),
             reader: connector(),
             looker: connector(),
             group: None,
+            peeks: None,
+            stands: HashMap::new(),
             known: HashMap::new(),
             open: None,
             was_open: false,
@@ -153,7 +160,7 @@ impl RedisSource {
 
     /// The fault for an error of a command that reads.
     fn fault(&mut self, error: &RedisError) -> Fault {
-        let fault = match error.code() {
+        match error.code() {
             // A stream was deleted or replaced while it was read: it is looked for anew.
             Some("NOGROUP" | "UNBLOCKED" | "WRONGTYPE") => {
                 let place = self.reader.place();
@@ -163,13 +170,12 @@ impl RedisSource {
                 self.looker.disconnect();
                 self.reader.lost(error)
             }
-        };
-        self.named(fault)
+        }
     }
 
     fn no_look(&mut self, why: NoLook) -> Fault {
-        let fault = match why {
-            NoLook::Error(error) => return self.fault(&error),
+        match why {
+            NoLook::Error(error) => self.fault(&error),
             NoLook::Server(error) => self.looker.rejected(&error),
             NoLook::Strange(command) => {
                 let place = self.looker.place();
@@ -178,24 +184,7 @@ impl RedisSource {
                     format!("Redis at {place} answered to `{command}` with something unknown"),
                 )
             }
-        };
-        self.named(fault)
-    }
-
-    /// Says what a source needs, where the fault says what a sink needs.
-    fn named(&self, fault: Fault) -> Fault {
-        if fault.code != Code::RedisDenied {
-            return fault;
         }
-        let refusal = fault.message.split("; check user and password").next().unwrap_or_default().to_owned();
-        let commands = match &self.config.group {
-            Some(_) => "+xreadgroup +xack +xautoclaim +xgroup +xinfo +scan",
-            None => "+xread +xinfo +scan",
-        };
-        let message = format!(
-            "{refusal}; check user and password of the URL, and that the user may read the streams (ACL SETUSER NAME ~STREAM* {commands})"
-        );
-        Fault { message, ..fault }
     }
 }
 
@@ -206,18 +195,15 @@ impl Source for RedisSource {
         if let Some(config) = &self.config.group
             && self.group.is_none()
         {
-            let connector = Connector::new(self.config.url.clone(), self.config.timeout.0).tls(&self.config.tls);
-            self.group = Some(Group::new(config.clone(), connector));
+            self.group = Some(Group::new(config.clone(), connector(&self.config)));
         }
         let first = from.is_empty() && !self.was_open;
-        let mut connection = match self.looker.connection().await {
-            Ok(connection) => connection,
-            Err(fault) => return Err(self.named(fault)),
-        };
+        let mut connection = self.looker.connection().await?;
         let found = match look(&mut connection, &self.selection).await {
             Ok(found) => found,
             Err(why) => return Err(self.no_look(why)),
         };
+        self.peek(found.keys()).await?;
         let mut streams = BTreeMap::new();
         for (key, looked) in found {
             let info = match &looked {
@@ -287,6 +273,19 @@ impl Source for RedisSource {
             group.settle().await;
         }
     }
+}
+
+/// A connection that knows what a user needs to read.
+fn connector(config: &RedisSourceConfig) -> Connector {
+    let mut rights: String = config.streams.iter().map(|stream| format!("~{stream} ")).collect();
+    rights += match &config.group {
+        Some(_) => "+xreadgroup +xack +xautoclaim +xgroup +xinfo",
+        None => "+xread +xinfo",
+    };
+    if config.streams.iter().any(|stream| look::is_pattern(stream)) {
+        rights += " +scan";
+    }
+    Connector::new(config.url.clone(), config.timeout.0).tls(&config.tls).rights(rights)
 }
 
 fn known((name, position): (&str, &Position)) -> Result<(String, Place), Fault> {

@@ -21,10 +21,7 @@ use crate::{
 impl RedisSource {
     /// Starts what brings the next entries.
     pub(super) async fn start_reading(&mut self) -> Result<(), Fault> {
-        let mut connection = match self.reader.connection().await {
-            Ok(connection) => connection,
-            Err(fault) => return Err(self.named(fault)),
-        };
+        let mut connection = self.reader.connection().await?;
         let Some(open) = &mut self.open else { return Err(not_open()) };
         let now = Instant::now();
         let wait = LONGEST_WAIT.min(self.config.timeout.0 / 2).min(open.look_at.saturating_duration_since(now));

@@ -75,6 +75,11 @@ async fn add_entry(redis: &mut MultiplexedConnection, stream: &str, id: u64, fie
     let () = add.arg(stream).arg(format!("{id}-0")).arg(field).arg(value).query_async::<()>(redis).await.unwrap();
 }
 
+async fn make_group(redis: &mut MultiplexedConnection, stream: &str, group: &str, from: &str) {
+    let mut make = redis::cmd("XGROUP");
+    let () = make.arg("CREATE").arg(stream).arg(group).arg(from).query_async::<()>(redis).await.unwrap();
+}
+
 async fn trim(redis: &mut MultiplexedConnection, stream: &str, length: u64) {
     let mut trim = redis::cmd("XTRIM");
     let () = trim.arg(stream).arg("MAXLEN").arg("=").arg(length).query_async::<()>(redis).await.unwrap();
@@ -281,8 +286,45 @@ async fn a_name_that_is_no_stream_is_told_and_a_lost_server_is_waited_for() {
     let server = Server::redis_at(server.port, &["--requirepass", "secret"]);
     let fault = source.open(&at).await.unwrap_err();
     assert_eq!((fault.code, fault.is_transient()), (Code::RedisDenied, false), "{fault}");
-    assert!(fault.message.contains("+xread +xinfo +scan") && !fault.message.contains("+xadd"), "{fault}");
+    assert!(fault.message.contains("check user and password"), "{fault}");
     drop(server);
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_read_is_told_what_is_needed() {
+    let server = Server::redis(&[]);
+    let mut redis = connect(&server).await;
+    add(&mut redis, "app:s", 1..=3).await;
+    let rights = |rights: &str| {
+        let mut user = redis::cmd("ACL");
+        user.arg("SETUSER").arg("bob").arg("reset").arg("on").arg(">pw").arg(rights.split(' ').collect::<Vec<_>>());
+        user
+    };
+    let url = format!("redis://bob:pw@127.0.0.1:{}", server.port);
+    for (group, needs, lacks) in [
+        (false, "~app:* +xread +xinfo +scan", "+scan"),
+        (true, "~app:* +xreadgroup +xack +xautoclaim +xgroup +xinfo +scan", "+xgroup"),
+    ] {
+        let group = group.then(|| GroupConfig {
+            name: "g".into(),
+            consumer: "c".into(),
+            claim_after: Span(Duration::from_secs(60)),
+        });
+        let config = RedisSourceConfig { group, ..config(url.clone(), &["app:*"]) };
+        let without: String = needs.split(' ').filter(|word| *word != lacks).collect::<Vec<_>>().join(" ");
+        let () = rights(&without).query_async(&mut redis).await.unwrap();
+        let (mut source, _) = self::source(config.clone());
+        let fault = source.open(&Positions::default()).await.unwrap_err();
+        assert_eq!((fault.code, fault.is_transient()), (Code::RedisDenied, false), "{fault}");
+        assert!(fault.message.contains(&format!("'{}", lacks.trim_start_matches('+'))), "what was refused: {fault}");
+        assert!(fault.message.ends_with(&format!("ACL SETUSER NAME {needs}")), "{fault}");
+        // What is named is enough.
+        let () = rights(needs).query_async(&mut redis).await.unwrap();
+        let (mut source, _) = self::source(config);
+        let mut at = Positions::default();
+        open(&mut source, &mut at).await;
+        assert_eq!(read(&mut source, &mut at, 3).await, ids("app:s", 1..=3));
+    }
 }
 
 #[tokio::test]
@@ -391,4 +433,43 @@ async fn what_a_dead_consumer_left_is_taken_over_but_not_from_ourselves() {
     }
     source.settle().await;
     assert_eq!(pending(&mut redis).await, 0);
+}
+
+#[tokio::test]
+async fn a_dry_run_of_a_group_reads_from_where_it_stands_and_changes_nothing() {
+    let server = Server::redis(&[]);
+    let mut redis = connect(&server).await;
+    add(&mut redis, "s:old", 1..=5).await;
+    add(&mut redis, "s:new", 1..=2).await;
+    make_group(&mut redis, "s:old", "g", "0").await;
+    make_group(&mut redis, "s:old", "another", "0").await;
+    let mut take = redis::cmd("XREADGROUP");
+    take.arg("GROUP").arg("g").arg("c").arg("COUNT").arg(2).arg("STREAMS").arg("s:old").arg(">");
+    let () = take.query_async(&mut redis).await.unwrap();
+    // As much of it is gone as a group does not mind.
+    trim(&mut redis, "s:old", 2).await;
+    let groups = async |redis: &mut MultiplexedConnection| {
+        let mut all = Vec::new();
+        for stream in ["s:old", "s:new"] {
+            let told: redis::Value = redis::cmd("XINFO").arg("GROUPS").arg(stream).query_async(redis).await.unwrap();
+            all.push(format!("{told:?}"));
+        }
+        all
+    };
+    let before = groups(&mut redis).await;
+    let group = GroupConfig { name: "g".into(), consumer: "c".into(), claim_after: Span(Duration::from_secs(60)) };
+    let config = RedisSourceConfig { group: Some(group), ..config(server.redis_url(), &["s:*", "s:later"]) };
+    let (source, _) = self::source(config);
+    let (mut source, mut at) = (source.dry(), Positions::default());
+    open(&mut source, &mut at).await;
+    let mut found = read(&mut source, &mut at, 4).await;
+    found.sort();
+    assert_eq!(found, [ids("s:new", 1..=2), ids("s:old", 4..=5)].concat());
+    // A stream that comes with its group while it is read.
+    add(&mut redis, "s:third", 1..=3).await;
+    make_group(&mut redis, "s:third", "g", "2").await;
+    assert_eq!(read(&mut source, &mut at, 1).await, ids("s:third", 3..=3));
+    source.settle().await;
+    assert_eq!(groups(&mut redis).await, before);
+    assert!(!redis.exists::<_, bool>("s:later").await.unwrap(), "a stream that is not there is not made");
 }

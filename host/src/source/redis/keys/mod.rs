@@ -6,7 +6,6 @@
 
 mod at;
 mod deliver;
-mod glob;
 mod index;
 mod log;
 mod make;

@@ -9,12 +9,12 @@ use redis::{
 
 use super::{
     super::look::is_pattern,
-    glob,
     value::{document, read, type_of},
 };
 use crate::{
     change::Doc,
     config::{KeyType, KeysConfig},
+    redis::glob,
 };
 
 /// Keys that one step of a scan looks at.
