@@ -211,6 +211,8 @@ async fn what_is_renamed_while_it_is_copied_is_read_to_its_end() {
             mirror.assert_same(&client).await;
             // Now that nothing is copied any more, whoever follows needs no second copy.
             let copied = mirror.copied.clone();
+            // What is done at one and the same time counts as while it was copied.
+            fill(&client, "end", 0..10, 10).await;
             rename(&client, "shop.b", "shop.c").await;
             mirror.catch_up(&client, false).await;
             mirror.assert_same(&client).await;
@@ -225,8 +227,13 @@ async fn what_is_renamed_again_and_again_while_it_is_copied_is_found() {
     let (server, client) = Server::mongod(false).await;
     for follows in [true, false] {
         fill(&client, "a", 0..100, 10).await;
+        fill(&client, "e", 0..100, 10).await;
         fill(&client, "x", 500..600, 10).await;
-        let mut mirror = Mirror::open(copying(&server, &["a", "b", "c", "d", "end"]), follows).await;
+        let watched = ["a", "b", "c", "d", "e", "f", "g", "end"];
+        let mut mirror = Mirror::open(copying(&server, &watched), follows).await;
+        // When the first of these is met, there is no `f` any more.
+        rename(&client, "shop.e", "shop.f").await;
+        rename(&client, "shop.f", "shop.g").await;
         rename(&client, "shop.a", "shop.b").await;
         rename(&client, "shop.b", "shop.c").await;
         // A name that is not watched lies between.
