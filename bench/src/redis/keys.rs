@@ -162,7 +162,9 @@ async fn read(mut redis: MultiplexedConnection, batches: mpsc::Sender<Vec<RawDoc
         scan.arg(cursor).arg("MATCH").arg([PREFIX, "*"].concat()).arg("COUNT").arg(BATCH);
         let (next, names): (u64, Vec<String>) = scan.query_async(&mut redis).await?;
         let mut types = Pipeline::with_capacity(names.len());
-        names.iter().for_each(|name| drop(types.cmd("TYPE").arg(name)));
+        for name in &names {
+            types.cmd("TYPE").arg(name);
+        }
         let types: Vec<String> = types.query_async(&mut redis).await?;
         let mut values = Pipeline::with_capacity(names.len());
         for (name, kind) in names.iter().zip(&types) {

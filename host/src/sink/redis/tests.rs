@@ -71,7 +71,10 @@ pub(super) fn everywhere(changes: &[Change]) -> Writes<'_> {
 }
 
 pub(super) async fn connection(server: &Server) -> redis::aio::MultiplexedConnection {
-    redis::Client::open(server.redis_url()).unwrap().get_multiplexed_async_connection().await.unwrap()
+    // The default of half a second is less than a reply of many entries takes on a busy machine.
+    let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(std::time::Duration::from_secs(30)));
+    let client = redis::Client::open(server.redis_url()).unwrap();
+    client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
 }
 
 pub(super) async fn entries(server: &Server, stream: &str) -> Vec<Vec<(String, Vec<u8>)>> {
