@@ -120,6 +120,10 @@ fn row(code: &str, details: &str) -> Option<&'static Row> {
 
 /// What an error of the server means.
 pub(crate) fn trouble_of(error: &ServerError) -> Trouble {
+    // `EXEC` itself, which the user may not run, is answered like that too; that passes by no waiting.
+    if error.code() == "EXECABORT" && error.details().is_some_and(|told| told.contains("NOPERM")) {
+        return Trouble::Denied;
+    }
     row(error.code(), error.details().unwrap_or_default()).map_or(Trouble::Entry, |row| row.trouble)
 }
 

@@ -63,7 +63,7 @@ async fn a_sink_writes_over_tls_as_a_user_who_may_do_what_it_needs_and_no_more()
     let args = args.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
     let redis = Redis::start(RedisOptions { aof: true, args }).await;
     let mut admin = redis.connection().await;
-    let rights = "~app:* ~tidegate:pos:main:out +ping +evalsha +script|load +exists +type +hset +del +time +hget +hmget +hgetall +hdel";
+    let rights = "~app:*:* ~tidegate:pos:main:out +ping +evalsha +script|load +type +exists +hset +del +time +hget +hmget +hgetall +hdel";
     let allow = async |admin: &mut MultiplexedConnection, rights: &str| {
         let mut user = redis::cmd("ACL");
         user.arg("SETUSER").arg("tide").arg("reset").arg("on").arg(">p@ss").arg(rights.split(' ').collect::<Vec<_>>());

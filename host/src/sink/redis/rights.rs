@@ -48,12 +48,11 @@ pub(super) fn rights(config: &RedisSinkConfig, writer: Writer<'_>) -> String {
     }
     if writer.late {
         add(match mode {
-            String => &["exists", "get"],
-            Json => &["exists"],
-            Hash => &["exists", "hlen", "hget"],
+            String => &["get"],
+            Hash => &["hlen", "hget"],
             Set => &["sismember"],
             Zset => &["zscore"],
-            Stream | List | Pubsub => &[],
+            Json | Stream | List | Pubsub => &[],
         });
     }
     if config.wait.local {

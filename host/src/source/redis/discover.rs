@@ -25,7 +25,7 @@ impl RedisSource {
             match self.known.remove(&partition) {
                 Some(place) => self.judged(&partition, place, place.id, info)?,
                 None if self.stands.contains_key(key) => {
-                    Place { id: self.stands.remove(key).unwrap_or_default(), ..Place::default() }
+                    Place { id: self.stands.remove(key).unwrap_or_default(), ordinal: Some(0), ..Place::default() }
                 }
                 None if first && self.config.start == StreamStart::Now => {
                     info.map_or(Place { ordinal: Some(0), ..Place::default() }, |info| Place {
@@ -185,7 +185,8 @@ impl RedisSource {
     /// Where all of a stream is read, what was counted and what the server has counted differ by what was trimmed before it was read,
     /// unless entries were taken out by name.
     fn recount(&self, stream: &mut Stream, info: &Info) {
-        let Some(added) = info.added.filter(|_| info.last == stream.place.id) else { return };
+        let known = info.last == stream.place.id && self.peeks.is_none();
+        let Some(added) = info.added.filter(|_| known) else { return };
         let missing = stream.place.ordinal.and_then(|read| added.checked_sub(read)).unwrap_or(0);
         if missing > 0 && info.deleted <= stream.counted {
             tracing::warn!(
