@@ -10,7 +10,6 @@ use crate::{
     batch::{Outbound, Route, Routed},
     change::{Change, Doc, Headers, Namespace, Operation},
     checkpoint::{About, Claim, Holder},
-    config::SinkConfig,
     position::{Position, Positions},
     testing::Server,
 };
@@ -46,7 +45,9 @@ async fn what_was_passed_before_is_stored_before_what_is_written() {
         json!({ "mongodb": { "uri": mongod.mongodb_uri() } }),
         json!({ "redis": { "url": redis.redis_url(), "stream": "out" } }),
     ] {
-        let config: SinkConfig = serde_json::from_value(config).unwrap();
+        let whole = json!({ "pipelines": { "p": { "source": "stdin", "sinks": { "s": config } } } });
+        let mut whole = crate::config::parse(&whole.to_string(), "p.yaml", &|_| None).unwrap();
+        let config = whole.pipelines.swap_remove("p").unwrap().sinks.swap_remove("s").unwrap();
         let mut sink = AnySink::new(&config, "p", "s");
         let me = Holder { id: "me".into(), host: "h".into(), pid: 1 };
         assert!(matches!(sink.claim(&me, Duration::from_secs(30)).await.unwrap(), Claim::Taken(_)));
