@@ -132,7 +132,7 @@ impl AnySource {
             }
             SourceConfig::Redis(config) => match config.keys.clone() {
                 Some(keys) => {
-                    Self::RedisKeys(Box::new(redis::KeysSource::new(config.clone(), keys, limits, hooks, place)))
+                    Self::RedisKeys(Box::new(redis::KeysSource::new(config.clone(), *keys, limits, hooks, place)))
                 }
                 None => {
                     let source = redis::RedisSource::new(config.clone(), limits, hooks);

@@ -22,7 +22,7 @@ pub struct RedisSourceConfig {
     pub streams: Vec<String>,
     /// Keys to mirror, in the place of streams.
     #[serde(default)]
-    pub keys: Option<KeysConfig>,
+    pub keys: Option<Box<KeysConfig>>,
     /// How often it is looked for new streams.
     #[serde(default = "ten_seconds")]
     pub discover_every: Span,

@@ -63,8 +63,12 @@ async fn write(
                 items.insert_one(rawdoc! { "_id": next, "n": next, "list": [1, 2, 3], "sub": { "a": 1 } }).await?;
                 next += i64::from(mirror.writers);
             }
-            3 | 4 => drop(items.delete_one(one).await?),
-            5 => drop(items.replace_one(one, rawdoc! { "n": id, "r": random.random::<f64>() }).await?),
+            3 | 4 => {
+                items.delete_one(one).await?;
+            }
+            5 => {
+                items.replace_one(one, rawdoc! { "n": id, "r": random.random::<f64>() }).await?;
+            }
             6 => {
                 let push = doc! { "$push": { "list": { "$each": [id], "$slice": -4 } } };
                 items.update_one(one, push).await?;

@@ -69,7 +69,7 @@ impl Maker {
         };
         let mut was = old.map(|old| documents(self.shape, old)).transpose()?.unwrap_or_default();
         let is = new.map(|new| documents(self.shape, new)).transpose()?.unwrap_or_default();
-        let mut found: Vec<(Operation, Vec<u8>, Option<Doc>, Option<Doc>)> = Vec::new();
+        let mut found = Vec::new();
         for (id, document) in is {
             match was.remove(&id) {
                 Some(before) if before == document && !unsure => {}

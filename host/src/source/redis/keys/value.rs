@@ -78,10 +78,10 @@ pub(super) fn document(key: &[u8], kind: KeyType, answer: Value, expires: Option
     element(&mut document, b"type", Written::Text(kind.as_str().as_bytes()))?;
     match kind {
         KeyType::String => element(&mut document, b"value", written(items.first().map_or(&[], Vec::as_slice)))?,
-        KeyType::List => array(&mut document, &items, one)?,
+        KeyType::List => array(&mut document, &items, |out, name, item| one(out, name, item))?,
         KeyType::Set => {
             items.sort_unstable();
-            array(&mut document, &items, one)?;
+            array(&mut document, &items, |out, name, item| one(out, name, item))?;
         }
         KeyType::Zset => {
             let pairs = pairs(&items);
@@ -101,7 +101,7 @@ pub(super) fn document(key: &[u8], kind: KeyType, answer: Value, expires: Option
     finished(document).map(Some)
 }
 
-fn one(out: &mut Vec<u8>, name: &[u8], item: &Vec<u8>) -> Result<(), String> {
+fn one(out: &mut Vec<u8>, name: &[u8], item: &[u8]) -> Result<(), String> {
     element(out, name, written(item))
 }
 
