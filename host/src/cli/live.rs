@@ -129,25 +129,26 @@ impl Rates {
     }
 }
 
+/// What a narrow terminal cuts off stands last: the reason of a problem and how far a copy is come first.
 fn line(name: &str, width: usize, view: &PipelineView, (rate_in, rate_out): (f64, f64)) -> String {
-    let mut text = format!(
-        "{name:width$}  {:8}  in {:>7}/s  out {:>7}/s  lag {:>6}  dead {}  flight {}",
-        view.state.as_str(),
-        count(rate_in.round() as u64),
-        count(rate_out.round() as u64),
-        seconds(view.lag_seconds),
-        count(dead(view)),
-        view.in_flight.batches,
-    );
+    let mut text = format!("{name:width$}  {:8}", view.state.as_str());
+    if let Some(problem) = &view.problem {
+        text.push_str(&format!("  {} {}", problem.code, one_line(&problem.reason)));
+    }
     if let Some(copy) = view.source.copy.as_ref().filter(|copy| !copy.done) {
         text.push_str(&format!("  copy {} {} %", bar(copy.percent()), copy.percent()));
         if let Some(left) = copy.seconds_left {
             text.push_str(&format!(", {} left", seconds(left as f64)));
         }
     }
-    if let Some(problem) = &view.problem {
-        text.push_str(&format!("  {} {}", problem.code, one_line(&problem.reason)));
-    }
+    text.push_str(&format!(
+        "  in {:>7}/s  out {:>7}/s  lag {:>6}  dead {}  flight {}",
+        count(rate_in.round() as u64),
+        count(rate_out.round() as u64),
+        seconds(view.lag_seconds),
+        count(dead(view)),
+        view.in_flight.batches,
+    ));
     text
 }
 
@@ -243,10 +244,12 @@ mod tests {
         );
         let copy = CopyProgress { documents: 30, of_documents: 120, seconds_left: Some(65), ..CopyProgress::default() };
         pipeline.source_copies(&copy);
-        assert!(line("p", 1, &pipeline.view(), taken).ends_with("  flight 2  copy [##........] 25 %, 1m05s left"));
+        let copying = line("p", 1, &pipeline.view(), taken);
+        assert!(copying.starts_with("p  running   copy [##........] 25 %, 1m05s left  in   1,500/s "), "{copying}");
         pipeline.source_copies(&CopyProgress { done: true, ..copy });
         pipeline.sink_failed(0, &Fault::transient(Code::RedisUnreachable, "redis is\ngone"));
-        assert!(line("p", 1, &pipeline.view(), taken).ends_with("  TG0401 redis is gone"));
+        let failing = line("p", 1, &pipeline.view(), taken);
+        assert!(failing.contains("  TG0401 redis is gone  in   1,500/s "), "{failing}");
         pipeline.sink_connected(0);
         pipeline.set_state(State::Finished);
         assert_eq!(

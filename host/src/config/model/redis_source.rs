@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{super::units::Span, KeysConfig, RedisTlsConfig, Secret, ten_seconds};
+use super::{super::units::Span, KeyType, KeysConfig, RedisMode, RedisTlsConfig, Secret, ten_seconds};
 use crate::redis::glob;
 
 /// `source.redis`
@@ -65,9 +65,22 @@ pub struct RedisSourceConfig {
 }
 
 impl RedisSourceConfig {
-    /// Whether it reads every stream whose name is of this form; `None` in it stands for any text.
-    pub(crate) fn reads<T: Copy + Into<Option<u8>>>(&self, name: &[T]) -> bool {
-        self.streams.iter().any(|stream| glob::matches(stream.as_bytes(), name))
+    /// Whether it reads every key whose name is of this form, of what a sink of this mode writes; `None` in it stands for any text.
+    pub(crate) fn reads<T: Copy + Into<Option<u8>>>(&self, name: &[T], mode: RedisMode) -> bool {
+        let any = |patterns: &[String]| patterns.iter().any(|pattern| glob::matches(pattern.as_bytes(), name));
+        let Some(keys) = &self.keys else { return mode == RedisMode::Stream && any(&self.streams) };
+        let kind = match mode {
+            RedisMode::String => KeyType::String,
+            RedisMode::Hash => KeyType::Hash,
+            RedisMode::Set => KeyType::Set,
+            RedisMode::Zset => KeyType::Zset,
+            RedisMode::List => KeyType::List,
+            RedisMode::Stream | RedisMode::Json | RedisMode::Pubsub => return false,
+        };
+        // What is excluded may be just what stands where any text may stand.
+        let is_known = name.iter().all(|letter| (*letter).into().is_some());
+        let has_kind = keys.types.is_empty() || keys.types.contains(&kind);
+        has_kind && any(&keys.patterns) && (keys.exclude.is_empty() || is_known && !any(&keys.exclude))
     }
 }
 

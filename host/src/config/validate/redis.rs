@@ -195,10 +195,10 @@ impl Check<'_> {
         None
     }
 
-    /// What a sink writes into a stream that its own source reads comes back as a change, and is written again, for ever. Here it is told of a
+    /// What a sink writes to where its own source reads comes back as a change, and is written again, for ever. Here it is told of a
     /// name that leads there in every case; the sink looks at the others when it writes.
     fn redis_loop(&mut self, at: &At<'_>, name: &str, redis: &RedisSinkConfig, source: &RedisSourceConfig) {
-        if redis.mode != RedisMode::Stream || !same_database(&redis.url, &source.url) {
+        if redis.mode == RedisMode::Pubsub || !same_database(&redis.url, &source.url) {
             return;
         }
         let Ok(template) = Template::parse(redis.target(), Words::Fields) else { return };
@@ -208,16 +208,22 @@ impl Check<'_> {
         };
         let leads_there = |end: &String| {
             let name: Vec<Option<u8>> = template.symbols().into_iter().chain(end.bytes().map(Some)).collect();
-            source.reads(&name)
+            source.reads(&name, redis.mode)
         };
         if ends.iter().any(leads_there) {
             let message = format!(
-                "the sink `{name}` writes to `{}`, which the source of the same pipeline reads: each entry would come back as a change, \
-                 for ever",
+                "the sink `{name}` writes to `{}`, which the source of the same pipeline reads: what it writes would come back as a \
+                 change, for ever",
                 redis.target()
             );
-            let help = "give the sink another name or server, or the source's `streams` names that leave it out";
-            self.report(&at.key("stream"), Code::ConfigConflict, message, help);
+            let (key, help) = match redis.mode {
+                RedisMode::Stream => (
+                    "stream",
+                    "give the sink another name or server, or the source's `streams` names that leave it out",
+                ),
+                _ => ("key", "give the sink another name or server, or the source's `keys` patterns that leave it out"),
+            };
+            self.report(&at.key(key), Code::ConfigConflict, message, help);
         }
     }
 
@@ -230,7 +236,7 @@ impl Check<'_> {
     ) {
         if let SourceConfig::Redis(source) = source
             && same_database(&letters.url, &source.url)
-            && source.reads(letters.stream.as_bytes())
+            && source.reads(letters.stream.as_bytes(), RedisMode::Stream)
         {
             let message = format!(
                 "dead letters go to `{}`, which the source of the same pipeline reads: each would come back as a change",

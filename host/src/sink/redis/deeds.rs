@@ -98,8 +98,9 @@ pub(super) struct Shaper {
     body: Body,
     /// The source looks documents of updates up: one that is missing is gone by now, and its delete follows.
     pub(super) looks_up: bool,
-    /// The source, where it reads streams of this very database.
+    /// The source, where it reads this very database.
     pub(super) source: Option<Box<RedisSourceConfig>>,
+    written: RedisMode,
     told: Told,
 }
 
@@ -128,7 +129,14 @@ impl Shaper {
             RedisMode::Set => member(None),
             RedisMode::Zset => member(Some(config.score.clone().unwrap_or_default())),
         };
-        Self { mode, body: Body::new(config.format, pipeline), looks_up: false, source: None, told: Told::default() }
+        Self {
+            mode,
+            body: Body::new(config.format, pipeline),
+            looks_up: false,
+            source: None,
+            written: config.mode,
+            told: Told::default(),
+        }
     }
 
     /// Whether the format has a form for changes like this one.
@@ -173,7 +181,7 @@ impl Shaper {
 
     /// What a delivery does.
     pub(super) fn shape(&mut self, delivery: &Delivery<'_>) -> Deed {
-        let Self { mode, body, looks_up, source, told } = self;
+        let Self { mode, body, looks_up, source, written, told } = self;
         let change = delivery.change;
         let done = match mode {
             _ if change.operation.is_ddl() && !keeps_ddl(mode) => {
@@ -185,11 +193,7 @@ impl Shaper {
                     told.ignored(change, "it has no field to make the name of a stream of");
                     return Deed::Ignore;
                 }
-                target => named(target).and_then(|stream| {
-                    let commands = add(body, delivery, &stream, trim, *partitions)?;
-                    source.as_ref().map_or(Ok(()), |source| leads_on(source, &commands))?;
-                    Ok(commands)
-                }),
+                target => named(target).and_then(|stream| add(body, delivery, &stream, trim, *partitions)),
             },
             Mode::List { key, maxlen } => {
                 named(log_target(key, delivery)).and_then(|key| push(body, delivery, &key, *maxlen))
@@ -209,6 +213,10 @@ impl Shaper {
                 Ok((old, new)) => membership(change, old, new, score.as_deref()),
             },
         };
+        let done = done.and_then(|commands| {
+            source.as_ref().map_or(Ok(()), |source| leads_on(source, &commands, *written))?;
+            Ok(commands)
+        });
         match done {
             Ok(commands) if commands.is_empty() => Deed::Ignore,
             Ok(commands) => Deed::Do(commands),
@@ -236,13 +244,14 @@ fn named(name: Result<Vec<u8>, Unfilled<'_>>) -> Result<Vec<u8>, String> {
     name.map_err(|unfilled| format!("its place in Redis has no name: {unfilled}"))
 }
 
-/// What is written to a stream that the source reads would come back as a change.
-fn leads_on(source: &RedisSourceConfig, commands: &Commands) -> Result<(), String> {
-    match commands.iter().map(key_of).find(|stream| source.reads(stream)) {
+/// What is written to where the source reads would come back as a change.
+fn leads_on(source: &RedisSourceConfig, commands: &Commands, mode: RedisMode) -> Result<(), String> {
+    match commands.iter().map(key_of).find(|key| source.reads(key, mode)) {
         None => Ok(()),
-        Some(stream) => Err(format!(
-            "its place in Redis, `{}`, is a stream that this pipeline's own source reads: it would come back as a change, for ever",
-            stream.escape_ascii()
+        Some(key) => Err(format!(
+            "its place in Redis, `{}`, is a {} that this pipeline's own source reads: it would come back as a change, for ever",
+            key.escape_ascii(),
+            if mode == RedisMode::Stream { "stream" } else { "key" },
         )),
     }
 }

@@ -120,8 +120,12 @@ async fn a_command_within_a_script_is_named() {
 
 /// A source that reads these streams of the server.
 fn source(server: &Server, streams: &str) -> SourceConfig {
+    source_of(server, &format!("streams: [{streams}]"))
+}
+
+fn source_of(server: &Server, what: &str) -> SourceConfig {
     let text = format!(
-        "pipelines: {{ p: {{ source: {{ redis: {{ url: \"{}\", streams: [{streams}] }} }}, sinks: {{ out: stdout }} }} }}",
+        "pipelines: {{ p: {{ source: {{ redis: {{ url: \"{}\", {what} }} }}, sinks: {{ out: stdout }} }} }}",
         server.redis_url()
     );
     let mut config = crate::config::parse(&text, "p.yaml", &|_| None).unwrap();
@@ -155,4 +159,24 @@ async fn nothing_is_written_to_a_stream_that_the_source_reads() {
         assert!(writes.refused().is_empty());
     }
     assert_eq!(ids(&server, "in:1").await.len(), 2);
+}
+
+#[tokio::test]
+async fn nothing_is_written_to_a_key_that_the_source_mirrors() {
+    let server = Server::redis(&[]);
+    let key = Some("{kind}:{_id}".to_owned());
+    let changes =
+        [insert(1, doc! { "kind": "in" }), insert(2, doc! { "kind": "out" }), insert(3, doc! { "kind": "in" })];
+    let config = RedisSinkConfig { key, ..of(&server, RedisMode::Hash) };
+    for (keys, expected) in [
+        ("patterns: [\"in:*\"]", &[0, 2][..]),
+        ("patterns: [\"in:*\"], exclude: [\"in:3\"]", &[0]),
+        ("patterns: [\"in:*\"], types: [set]", &[]),
+    ] {
+        let mut sink = sink(&config).from_source(&source_of(&server, &format!("keys: {{ {keys} }}")));
+        let mut writes = Writes::new(changes.iter().map(|change| Delivery { change, destination: None }).collect());
+        assert_eq!(sink.write(&mut writes).await.unwrap(), Wrote::All);
+        let refused: Vec<usize> = writes.refused().iter().map(|refused| refused.index).collect();
+        assert_eq!(refused, expected, "{keys}");
+    }
 }

@@ -80,6 +80,10 @@ pub(super) struct Worker {
     pub(super) flags: Option<String>,
 }
 
+/// What the user needs, as `ACL SETUSER` takes it.
+const RIGHTS: &str = "~PATTERN +scan +type +memory|usage +get +hgetall +smembers +lrange +zrange +time +pttl +pexpiretime, and for \
+     notifications +config|get +psubscribe &__keyspace@0__:PATTERN";
+
 impl Worker {
     pub(super) fn new(source: &KeysSource, mut log: Log, out: mpsc::Sender<Told>) -> Self {
         // Scans are numbered anew.
@@ -92,7 +96,7 @@ impl Worker {
             namespace: None,
         };
         Self {
-            connector: Connector::new(config.url.clone(), config.timeout.0).tls(&config.tls),
+            connector: Connector::new(config.url.clone(), config.timeout.0).tls(&config.tls).rights(RIGHTS),
             selection: Selection::new(&keys),
             place: source.place.clone(),
             log: Some(log),
@@ -351,35 +355,19 @@ impl Worker {
     }
 
     pub(super) async fn connection(&mut self) -> Result<MultiplexedConnection, Fault> {
-        let connected = self.connector.connection().await;
-        connected.map_err(|fault| self.named(fault))
+        self.connector.connection().await
     }
 
     /// The fault for an error of a command that reads.
     pub(super) fn fault(&mut self, why: NoRead) -> Fault {
-        let fault = match why {
+        match why {
             NoRead::Error(error) => self.connector.lost(&error),
             NoRead::Server(error) => self.connector.rejected(&error),
             NoRead::Strange(command) => {
                 let place = self.connector.place();
                 Fault::fatal(Code::RedisError, format!("Redis at {place} answered to {command} with something unknown"))
             }
-        };
-        self.named(fault)
-    }
-
-    /// Says what a source needs, where the fault says what a sink needs.
-    fn named(&self, fault: Fault) -> Fault {
-        if fault.code != Code::RedisDenied {
-            return fault;
         }
-        let refusal = fault.message.split("; check user and password").next().unwrap_or_default().to_owned();
-        let message = format!(
-            "{refusal}; check user and password of the URL, and that the user may read the keys (ACL SETUSER NAME ~PATTERN +scan +type \
-             +memory|usage +get +hgetall +smembers +lrange +zrange +time +pttl +pexpiretime), and for notifications +config|get +psubscribe \
-             &__keyspace@0__:PATTERN"
-        );
-        Fault { message, ..fault }
     }
 }
 
