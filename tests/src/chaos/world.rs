@@ -38,7 +38,7 @@ impl World {
     pub(super) async fn start(scenario: &Scenario) -> Self {
         let has_own = scenario.servers == Servers::Three || scenario.faults.iter().any(|fault| fault.harms_mongodb());
         let redis = async {
-            let lasting = RedisOptions { aof: true, args: vec![] };
+            let lasting = RedisOptions { aof: true, ..Default::default() };
             if scenario.target == Target::Redis { Some(Redis::start(lasting).await) } else { None }
         };
         let mongo = async {

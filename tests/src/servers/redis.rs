@@ -23,6 +23,8 @@ const ANSWER: Duration = Duration::from_secs(30);
 pub struct RedisOptions {
     /// Keep an append-only file, synced at each write, so that a kill loses nothing. Otherwise all is lost when it stops.
     pub aof: bool,
+    /// Redis 7.4 with the JSON module, in the place of the one that all tests share.
+    pub stack: bool,
     /// Further arguments, such as `["--maxmemory", "10mb"]`.
     pub args: Vec<String>,
 }
@@ -51,7 +53,11 @@ impl Redis {
     /// # Errors
     /// When it is not installed, or does not answer within 30 seconds.
     pub async fn try_start(options: RedisOptions) -> Result<Self> {
-        let binary = binary::find("redis-server", "TIDEGATE_REDIS_SERVER", "bin/redis-server")?;
+        let binary = if options.stack {
+            binary::find_version("Redis Stack 7.4", "TIDEGATE_REDIS_STACK", "redis-stack-7.4.1/redis-server")?
+        } else {
+            binary::find("redis-server", "TIDEGATE_REDIS_SERVER", "bin/redis-server")?
+        };
         let folder =
             tempfile::Builder::new().prefix("tidegate-redis-").tempdir().context("making a folder for redis")?;
         let mut server = Self { options, port: 0, process: None, binary, folder };
@@ -247,7 +253,7 @@ mod tests {
 
     #[tokio::test]
     async fn starts_dies_and_comes_back_on_the_same_port() {
-        let mut server = Redis::start(RedisOptions { aof: true, args: vec![] }).await;
+        let mut server = Redis::start(RedisOptions { aof: true, ..Default::default() }).await;
         let mut connection = server.connection().await;
         let () = connection.set("k", "v").await.unwrap();
         server.kill();
@@ -265,7 +271,7 @@ mod tests {
 
     #[tokio::test]
     async fn loses_the_end_of_its_file() {
-        let mut server = Redis::start(RedisOptions { aof: true, args: vec![] }).await;
+        let mut server = Redis::start(RedisOptions { aof: true, ..Default::default() }).await;
         let mut connection = server.connection().await;
         for n in 0..10 {
             let () = connection.set(n, "x".repeat(100)).await.unwrap();

@@ -323,7 +323,7 @@ async fn a_mongodb_place_that_is_away_is_waited_for() {
 
 #[tokio::test]
 async fn a_redis_place_that_is_away_is_waited_for() {
-    let mut redis = Redis::start(RedisOptions { aof: true, args: vec![] }).await;
+    let mut redis = Redis::start(RedisOptions { aof: true, ..Default::default() }).await;
     let mut bench = Bench::new("").await;
     bench.dead_letter = format!(r#"dead_letter: {{ redis: {{ url: "{}", stream: dead }} }}"#, redis.url());
     let mut host = bench.host().await;
@@ -468,7 +468,7 @@ fn lines(path: &Path) -> usize {
 
 #[tokio::test]
 async fn a_sink_that_is_away_ends_the_replay_and_nothing_is_marked() {
-    let mut redis = Redis::start(RedisOptions { aof: true, args: vec![] }).await;
+    let mut redis = Redis::start(RedisOptions { aof: true, ..Default::default() }).await;
     let mut bench = Bench::new("").await;
     bench.sinks = format!(r#"{{ out: {{ redis: {{ url: "{}", stream: out, timeout: 300ms }} }} }}"#, redis.url());
     let mut host = bench.host().await;

@@ -24,6 +24,7 @@ mod once;
 mod order;
 mod parity;
 mod redis_down;
+mod redis_json;
 mod redis_keys;
 mod redis_modes;
 mod redis_safe;

@@ -135,7 +135,7 @@ async fn a_target_of_another_type_goes_to_the_dead_letter_before_the_position_mo
 
 #[tokio::test]
 async fn a_lost_tail_is_written_again() {
-    let mut redis = Redis::start(RedisOptions { aof: true, args: vec![] }).await;
+    let mut redis = Redis::start(RedisOptions { aof: true, ..Default::default() }).await;
     let mut scene = Scene::shared().await;
     scene.redis_url = redis.url();
     let mut host = scene.ready_host(&[into_redis(&scene)]).await;

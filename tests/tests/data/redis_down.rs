@@ -15,7 +15,7 @@ async fn scene_with(redis: &Redis) -> Scene {
 
 /// Keeps an append-only file, synced at each write: what it has confirmed survives a kill.
 async fn lasting_redis() -> Redis {
-    Redis::start(RedisOptions { aof: true, args: vec![] }).await
+    Redis::start(RedisOptions { aof: true, ..Default::default() }).await
 }
 
 async fn retries(host: &mut Host) -> f64 {
@@ -104,7 +104,7 @@ async fn frozen_with_its_connections_open() {
 
 #[tokio::test]
 async fn full_memory_is_waited_for() {
-    let redis = Redis::start(RedisOptions { aof: false, args: vec![] }).await;
+    let redis = Redis::start(RedisOptions::default()).await;
     let scene = scene_with(&redis).await;
     let mut host = scene.ready_host(&[scene.plain()]).await;
     let mut connection = scene.redis().await;
@@ -159,7 +159,7 @@ async fn down_at_the_end_makes_the_drain_run_out_of_time() {
 /// Before Redis turns anything down the sink holds back, by what Redis says of its own memory.
 #[tokio::test]
 async fn memory_that_is_nearly_full_is_waited_for() {
-    let redis = Redis::start(RedisOptions { aof: false, args: vec![] }).await;
+    let redis = Redis::start(RedisOptions::default()).await;
     let scene = scene_with(&redis).await;
     let mut host = scene.ready_host(&[scene.plain()]).await;
     let mut connection = scene.redis().await;

@@ -223,7 +223,7 @@ async fn what_is_held_is_written_before_an_idle_end() {
 #[tokio::test]
 async fn a5_redis_and_mongodb_are_lost_and_come_back_and_nothing_is_missing() {
     let mut mongo = Mongo::start(MongoOptions::default()).await;
-    let mut redis = Redis::start(RedisOptions { aof: true, args: vec![] }).await;
+    let mut redis = Redis::start(RedisOptions { aof: true, ..Default::default() }).await;
     let separator = if mongo.uri().contains('?') { '&' } else { '?' };
     let uri = format!("{}{separator}w=majority&journal=true&serverSelectionTimeoutMS=1000", mongo.uri());
     let scene = Scene::on(&uri, &redis.url()).await;

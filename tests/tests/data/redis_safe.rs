@@ -61,7 +61,7 @@ async fn a_sink_writes_over_tls_as_a_user_who_may_do_what_it_needs_and_no_more()
         ("--tls-auth-clients", "yes".to_owned()),
     ];
     let args = args.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
-    let redis = Redis::start(RedisOptions { aof: true, args }).await;
+    let redis = Redis::start(RedisOptions { aof: true, args, ..Default::default() }).await;
     let mut admin = redis.connection().await;
     let rights = "~app:*:* ~tidegate:pos:main:out +ping +evalsha +script|load +type +exists +hset +del +time +hget +hmget +hgetall +hdel";
     let allow = async |admin: &mut MultiplexedConnection, rights: &str| {
@@ -135,7 +135,7 @@ async fn nothing_is_confirmed_before_a_replica_has_it() {
         assert_eq!(confirmed(&mut host).await, 0.0);
 
         let replica_of = ["--replicaof", "127.0.0.1", &primary.port().to_string()].map(str::to_owned).to_vec();
-        let mut replica = Redis::start(RedisOptions { aof: false, args: replica_of }).await;
+        let mut replica = Redis::start(RedisOptions { args: replica_of, ..Default::default() }).await;
         eventually(PATIENCE, "all is confirmed", async || confirmed(&mut host).await >= 50.0).await;
         // What is confirmed is there, at that moment.
         assert_eq!(hashes(&mut replica.connection().await).await, expected(0..50));
@@ -148,6 +148,49 @@ async fn nothing_is_confirmed_before_a_replica_has_it() {
         eventually(PATIENCE, "the rest is confirmed", async || confirmed(&mut host).await >= 80.0).await;
         assert_eq!(hashes(&mut replica.connection().await).await, expected(0..80));
         assert_eq!(confirmed(&mut host).await, 80.0);
+        assert_eq!(host.stop().await, Some(0));
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_confirmed_before_a_replica_has_it_on_disk() {
+    let start = async |aof: bool, args: &[&str]| {
+        let args = args.iter().chain(&["--repl-diskless-sync-delay", "0"]).map(|arg| (*arg).to_owned()).collect();
+        Redis::start(RedisOptions { aof, stack: true, args }).await
+    };
+    for keeps in [false, true] {
+        let primary = start(true, &[]).await;
+        let scene = Scene::shared().await;
+        let checkpoint = if keeps { ", checkpoint: { sink: { lease: 2s } }" } else { "" };
+        let pipeline = format!(
+            r#"  main: {{ source: {}, sinks: {{ out: {{ redis: {{ url: "{}", mode: hash, key: "app:{{collection}}:{{_id}}", wait: {{ local: true, replicas: 1, timeout: 200ms }} }} }} }}{checkpoint} }}"#,
+            scene.source(),
+            primary.url(),
+        );
+        let mut host = scene.host(&[pipeline]);
+        host.wait_event("source_opened").await;
+        scene.collection("things").insert_many(numbered(0..50)).await.unwrap();
+        let confirmed = async |host: &mut tidegate_tests::Host| {
+            host.metric("tidegate_events_out_total", &[]).await.unwrap_or_default()
+        };
+        wait_not_ready(&mut host, "sink out", "TG0407").await;
+
+        // One that has it in memory alone is not enough, however long it has it.
+        let replica_of = ["--replicaof", "127.0.0.1", &primary.port().to_string()];
+        let mut in_memory = start(false, &replica_of).await;
+        let in_step = async || {
+            let counted: i64 =
+                redis::cmd("WAIT").arg(1).arg(100).query_async(&mut primary.connection().await).await.unwrap();
+            counted == 1
+        };
+        eventually(PATIENCE, "the replica is in step", in_step).await;
+        wait_not_ready(&mut host, "sink out", "TG0407").await;
+        assert_eq!(confirmed(&mut host).await, 0.0);
+        in_memory.kill();
+
+        let on_disk = start(true, &replica_of).await;
+        eventually(PATIENCE, "all is confirmed", async || confirmed(&mut host).await >= 50.0).await;
+        assert_eq!(hashes(&mut on_disk.connection().await).await, expected(0..50));
         assert_eq!(host.stop().await, Some(0));
     }
 }

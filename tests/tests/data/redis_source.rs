@@ -286,7 +286,7 @@ async fn a_trimmed_gap_stops_the_pipeline_and_is_told_when_it_goes_on() {
 
 #[tokio::test]
 async fn a_redis_that_is_gone_for_a_while_loses_nothing() {
-    let mut redis = Redis::start(RedisOptions { aof: true, args: vec!["--appendfsync".into(), "always".into()] }).await;
+    let mut redis = Redis::start(RedisOptions { aof: true, ..Default::default() }).await;
     let mut scene = Scene::shared().await;
     scene.redis_url = redis.url();
     let key = scene.names.key("s");
