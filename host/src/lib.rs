@@ -12,6 +12,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod dead_letter;
+pub mod doctor;
 pub mod error;
 mod escape;
 #[cfg_attr(not(test), allow(dead_code, reason = "what the tables say in words is for the documentation"))]

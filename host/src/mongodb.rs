@@ -1,5 +1,7 @@
 //! What all that write to MongoDB share: one client that is made when it is needed, and what its errors mean.
 
+pub(crate) mod examine;
+
 use std::time::Duration;
 
 use mongodb::{

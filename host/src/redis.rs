@@ -1,5 +1,6 @@
 //! What all that talk to Redis share: one connection that is made when it is needed, and what the server's errors mean.
 
+mod examine;
 pub(crate) mod glob;
 mod tls;
 mod wait;

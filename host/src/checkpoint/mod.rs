@@ -16,8 +16,9 @@ pub use record::{About, Claim, Found, Holder, StageGeneration, fenced};
 use self::{file::FileRecord, mongodb::MongoRecord, redis::RedisRecord};
 use crate::{
     config::{CheckpointConfig, PipelineConfig},
+    doctor::Finding,
     error::{Code, Fault},
-    mongodb::MongoConnector,
+    mongodb::{MongoConnector, examine::Needs},
     position::Positions,
     redis::Connector,
     sink::{AnySink, Keeper as _},
@@ -88,6 +89,20 @@ impl Store {
         match &self.place {
             Place::File(file) => Some(file.path().to_owned()),
             _ => None,
+        }
+    }
+
+    /// Whether the record could be written, as far as it can be told without doing so.
+    pub(crate) async fn examine(&mut self) -> Vec<Finding> {
+        match &mut self.place {
+            Place::File(_) => Vec::new(),
+            Place::Mongodb(place) => {
+                let (connector, record) = &mut **place;
+                let actions = &["find", "insert", "update", "remove"];
+                let needs = Needs { actions, database: Some(&record.database), role: "readWrite" };
+                connector.examine(false, &[needs]).await
+            }
+            Place::Redis(place) => place.0.examine(true).await.0,
         }
     }
 

@@ -6,6 +6,7 @@ mod check;
 mod checkpoint;
 mod compiling;
 mod dlq;
+mod doctor;
 mod explain;
 pub mod live;
 mod live_plugins;
@@ -52,6 +53,14 @@ enum Command {
     Check {
         /// The configuration file (YAML).
         config: PathBuf,
+    },
+    /// Connect to all that a configuration file names, and print what is there, what is missing, and the way out.
+    Doctor {
+        /// The configuration file (YAML).
+        config: PathBuf,
+        /// Print the checklist as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Look at the stored position of a pipeline, or change it while no host runs.
     #[command(subcommand)]
@@ -191,6 +200,7 @@ pub fn main() -> ExitCode {
             pipeline::pause(&asked.config, &asked.pipeline, false, asked.admin)
         }
         Command::Check { config } => check::check(&config),
+        Command::Doctor { config, json } => doctor::doctor(&config, json),
         Command::Plugin(command) => plugin::plugin(command),
         Command::Dlq(command) => dlq::dlq(command),
         Command::Verify(asked) => verify::command(asked),

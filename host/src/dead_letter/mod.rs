@@ -219,6 +219,15 @@ impl DeadLetterWriter {
         Self::File(AppendFile::new(path.into(), Code::DeadLetterWrite))
     }
 
+    /// Whether letters could be kept there, as far as it can be told without keeping one.
+    pub(crate) async fn examine(&mut self) -> Vec<crate::doctor::Finding> {
+        match self {
+            Self::File(_) => Vec::new(),
+            Self::Redis(redis) => redis.examine().await,
+            Self::Mongodb(mongodb) => mongodb.examine().await,
+        }
+    }
+
     /// Opens the file or connects.
     ///
     /// # Errors

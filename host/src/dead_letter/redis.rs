@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     config::RedisDeadLetterConfig,
+    doctor::Finding,
     error::{Code, Fault},
     redis::{Connector, told},
 };
@@ -26,6 +27,10 @@ impl RedisDeadLetters {
             connector: Connector::new(config.url.clone(), config.timeout.0).tls(&config.tls).rights(rights),
             stream: config.stream.clone(),
         }
+    }
+
+    pub(super) async fn examine(&mut self) -> Vec<Finding> {
+        self.connector.examine(true).await.0
     }
 
     pub(super) async fn ping(&mut self) -> Result<(), Fault> {

@@ -15,6 +15,7 @@ use crate::{
     batch::{Delivery, Outbound},
     checkpoint::{About, Claim, Found, Holder},
     config::{LatestConfig, RedisMode, SinkConfig, SourceConfig},
+    doctor::Finding,
     error::{Code, Fault},
     position::{Position, Positions, WHOLE},
 };
@@ -304,6 +305,28 @@ impl AnySink {
             Self::Mongodb(sink) => Self::Mongodb(Box::new(sink.late())),
             Self::Redis(sink) => Self::Redis(Box::new(sink.late())),
             log => log,
+        }
+    }
+
+    /// What it needs of its server, and whether that is there; `keeps` says whether positions go with the data. Nothing is written.
+    pub(crate) async fn examine(&mut self, keeps: bool) -> Vec<Finding> {
+        match self {
+            Self::Redis(sink) => sink.examine(keeps).await,
+            Self::Mongodb(sink) => sink.examine(keeps).await,
+            Self::File(_) | Self::Stdout(_) | Self::Dry(_) => Vec::new(),
+        }
+    }
+
+    /// Kind and place of a sink without secrets.
+    pub fn describe(config: &SinkConfig) -> String {
+        match config {
+            SinkConfig::Redis(config) => format!("redis {} {}", config.mode.as_str(), config.target()),
+            SinkConfig::Mongodb(config) => {
+                let part = |name: &Option<String>, own: &str| name.clone().unwrap_or_else(|| own.to_owned());
+                format!("mongodb {}.{}", part(&config.database, "{database}"), part(&config.collection, "{collection}"))
+            }
+            SinkConfig::File(config) => format!("file {}", config.path.display()),
+            SinkConfig::Stdout(_) => "stdout".to_owned(),
         }
     }
 

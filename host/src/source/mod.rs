@@ -14,6 +14,7 @@ use std::{
 use crate::{
     batch::Batch,
     config::{PipelineConfig, SourceConfig, StartAt},
+    doctor::Finding,
     error::{Code, Fault},
     position::Positions,
 };
@@ -171,6 +172,15 @@ impl AnySource {
                 Code::ConfigValue,
                 format!("{} has neither tokens nor times: they are those of a MongoDB source", Self::describe(config)),
             )),
+        }
+    }
+
+    /// What it needs of its server beside being opened, and whether that is there. Nothing is written.
+    pub(crate) async fn examine(config: &SourceConfig) -> Vec<Finding> {
+        match config {
+            SourceConfig::Mongodb(config) => mongodb::examine(config).await,
+            SourceConfig::Redis(config) => redis::examine(config).await,
+            SourceConfig::File(_) | SourceConfig::Stdin(_) => Vec::new(),
         }
     }
 

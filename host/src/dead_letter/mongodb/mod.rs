@@ -17,10 +17,11 @@ use self::document::{Shape, letter_document, part_documents};
 use super::DeadLetter;
 use crate::{
     config::MongodbDeadLetterConfig,
+    doctor::Finding,
     error::{Code, Fault},
     fault_table::Meaning,
     format::time::now_millis,
-    mongodb::MongoConnector,
+    mongodb::{MongoConnector, examine::Needs},
     mongodb_faults::row,
 };
 
@@ -85,6 +86,13 @@ struct WriteError {
 impl MongodbDeadLetters {
     pub(super) fn new(config: &MongodbDeadLetterConfig) -> Self {
         Self { place: Place::new(config), newest: None }
+    }
+
+    /// Whether letters could be written.
+    pub(super) async fn examine(&mut self) -> Vec<Finding> {
+        let actions = &["find", "insert", "update", "createIndex"];
+        let needs = Needs { actions, database: Some(&self.place.config.database), role: "readWrite" };
+        self.place.connector.examine(false, &[needs]).await
     }
 
     /// Connects, makes the index that letters are read by, and finds the newest letter.

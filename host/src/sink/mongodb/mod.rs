@@ -7,6 +7,7 @@
 
 mod ddl;
 mod describe;
+mod examine;
 mod journal;
 mod keep;
 mod rewrite;

@@ -21,6 +21,7 @@
 
 mod body;
 mod deeds;
+mod examine;
 mod keep;
 mod memory;
 mod rights;

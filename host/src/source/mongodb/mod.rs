@@ -24,6 +24,7 @@ mod begin;
 mod copy;
 mod documents;
 pub(crate) mod event;
+mod examine;
 mod faults;
 mod loops;
 pub(crate) mod order;
@@ -50,6 +51,7 @@ use self::{
 pub use self::{
     begin::{Target, sinks_follow_renames},
     copy::{CollectionProgress, CopyProgress, OnCopy},
+    examine::examine,
     select::{Selection, problems as selection_problems},
 };
 use crate::{

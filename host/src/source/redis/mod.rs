@@ -4,6 +4,7 @@
 //! lost what was not read yet. What is read is asked for one step ahead, so that the server and the pipeline work at the same time.
 
 mod discover;
+mod examine;
 mod group;
 mod keys;
 mod look;
@@ -23,8 +24,8 @@ use bytestring::ByteString;
 use redis::{RedisError, Value};
 use tokio::{task::JoinHandle, time::Instant};
 
-pub use self::keys::KeysSource;
 pub(crate) use self::naming::Naming;
+pub use self::{examine::examine, keys::KeysSource};
 use self::{
     group::Group,
     look::{Looked, NoLook, Selection, look},

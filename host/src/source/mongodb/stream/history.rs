@@ -46,7 +46,7 @@ pub(in crate::source::mongodb) fn not_found(error: &Error, place: &Place) -> Fau
 }
 
 /// Whether the oplog has its full size: before that nothing falls off.
-async fn is_full(client: &Client) -> Result<bool> {
+pub(in crate::source::mongodb) async fn is_full(client: &Client) -> Result<bool> {
     let stats = client.database("local").run_command(doc! { "collStats": "oplog.rs" }).await?;
     let number = |key: &str| match stats.get(key) {
         Some(Bson::Int32(number)) => f64::from(*number),

@@ -12,11 +12,9 @@ use std::{
 
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
-#[cfg(test)]
-pub(super) use self::history::oldest;
 pub(super) use self::{
     cut::not_open,
-    history::watch,
+    history::{is_full, oldest, watch},
     opener::{At, Cursor, Opener, Splits},
 };
 use super::{event::Reply, faults::Phase};

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 use xxhash_rust::xxh3::xxh3_64;
 
+pub(super) use self::notify::lacking;
 use self::{
     at::At,
     log::{Log, Trust},
@@ -156,6 +157,17 @@ impl Source for KeysSource {
     async fn settle(&mut self) {
         self.working = None;
     }
+}
+
+/// What a user needs to read these keys, and to be told of them, as `ACL SETUSER` takes it.
+pub(super) fn rights(keys: &KeysConfig) -> String {
+    let mut words: Vec<String> = keys.patterns.iter().map(|pattern| format!("~{pattern}")).collect();
+    let commands = ["scan", "type", "memory|usage", "get", "hgetall", "smembers", "lrange", "zrange", "time", "pttl"];
+    words.extend(commands.iter().map(|command| format!("+{command}")));
+    if keys.expires {
+        words.push("+pexpiretime".to_owned());
+    }
+    words.join(" ")
 }
 
 fn foreign() -> Fault {

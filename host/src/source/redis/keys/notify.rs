@@ -163,7 +163,7 @@ impl Worker {
 }
 
 /// What it is to be set to, so that every change is told; none where it is.
-fn lacking(flags: &str) -> Option<String> {
+pub(in crate::source::redis) fn lacking(flags: &str) -> Option<String> {
     let told = |class: char| flags.contains(class) || flags.contains('A');
     if flags == UNKNOWN || (flags.contains('K') && "g$lshzxe".chars().all(told)) {
         return None;
