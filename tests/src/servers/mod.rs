@@ -1,6 +1,8 @@
 //! Real servers on free ports, in folders of their own, gone when dropped.
 
 mod binary;
+pub mod emulator;
+mod lazy;
 pub mod mongod;
 mod port;
 pub mod redis;
@@ -8,6 +10,8 @@ mod version;
 
 use tokio::sync::OnceCell;
 
+pub use self::emulator::{Emulator, Kind};
+pub use self::lazy::{EMULATORS, Emulators, emulator};
 pub use self::mongod::{Mongo, MongoOptions};
 pub use self::port::{free_port, wait_open};
 pub use self::redis::{Redis, RedisOptions, StreamEntry, read_stream};
