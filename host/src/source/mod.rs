@@ -1,5 +1,6 @@
 //! Where changes come from: one file or folder per system.
 
+mod document;
 pub mod lines;
 pub mod mongodb;
 pub mod redis;
