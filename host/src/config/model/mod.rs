@@ -6,6 +6,7 @@ mod connection;
 mod mongodb;
 mod pipeline;
 mod plugins;
+mod pubsub;
 mod redis;
 mod redis_connection;
 mod redis_keys;
@@ -18,7 +19,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, de};
 
 pub use self::{
-    alerts::*, mongodb::*, pipeline::*, plugins::*, redis::*, redis_connection::*, redis_keys::*, redis_source::*,
+    alerts::*, mongodb::*, pipeline::*, plugins::*, pubsub::*, redis::*, redis_connection::*, redis_keys::*, redis_source::*,
     store::*,
 };
 use super::units::Span;
