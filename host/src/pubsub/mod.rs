@@ -4,6 +4,7 @@
 //! Of the official crate only the transport is wanted: what is tried again, and when, is the pipeline's to say, which also counts it
 //! and shows it. So no client made here retries anything (docs/decisions/0018).
 
+pub(crate) mod attributes;
 mod credentials;
 mod faults;
 pub(crate) mod names;
