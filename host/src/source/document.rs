@@ -89,6 +89,21 @@ pub(super) fn with_id(document: &Doc, key: Option<&str>, otherwise: &str) -> Res
     Ok(out)
 }
 
+/// Writes any JSON as a value; `what` it is stands in errors.
+///
+/// # Errors
+/// When it is none, in words.
+pub(super) fn json_element(document: &mut Vec<u8>, name: &[u8], what: &str, json: &[u8]) -> Result<(), String> {
+    // Parsed as the value of a document, so that Extended JSON at its top is understood too.
+    let json: serde_json::Value =
+        serde_json::from_slice(json).map_err(|cause| format!("{what} is no JSON: {cause}"))?;
+    let value = bson::Bson::try_from(json).map_err(|cause| format!("{what} is no Extended JSON: {cause}"))?;
+    let wrapped = RawDocumentBuf::try_from(&bson::doc! { "v": value }).map_err(|cause| cause.to_string())?;
+    let parsed = Elements::of(wrapped.as_bytes()).ok().and_then(|mut elements| elements.next()).and_then(Result::ok);
+    let parsed = parsed.ok_or("its JSON cannot be written as BSON")?;
+    element(document, name, Written::Raw(parsed.kind, parsed.value))
+}
+
 /// A value of a document that is being written.
 pub(super) enum Written<'a> {
     /// UTF-8.

@@ -176,6 +176,7 @@ impl Check<'_> {
         match source {
             SourceConfig::Mongodb(mongodb) => self.mongodb_source(&at.key("mongodb"), mongodb),
             SourceConfig::Redis(redis) => self.redis_source(&at.key("redis"), redis),
+            SourceConfig::Pubsub(pubsub) => self.pubsub_source(&at.key("pubsub"), pubsub),
             SourceConfig::File(file) => {
                 let at = at.key("file").key("path");
                 self.path(&at, &file.path);
