@@ -39,7 +39,12 @@ impl Started {
             Kind::PubSub => &self.pubsub,
             Kind::Firestore => &self.firestore,
         };
-        Ok(cell.get_or_try_init(|| Emulator::try_start(kind)).await?.address())
+        // On a thread of its own: what waits for the port cannot be sent to another.
+        let runtime = tokio::runtime::Handle::current();
+        let start = async || {
+            tokio::task::spawn_blocking(move || runtime.block_on(Emulator::try_start(kind))).await.context("starting it")?
+        };
+        Ok(cell.get_or_try_init(start).await?.address())
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{
     super::units::{ByteSize, Span},
-    CheckpointConfig, DeadLetterConfig, LimitsConfig, MongodbSinkConfig, MongodbSourceConfig, RedisSinkConfig,
+    CheckpointConfig, DeadLetterConfig, LimitsConfig, MongodbSinkConfig, MongodbSourceConfig, PubsubSinkConfig, RedisSinkConfig,
     RedisSourceConfig, SinkCheckpointConfig,
 };
 
@@ -196,6 +196,8 @@ pub enum SinkConfig {
     Redis(Box<RedisSinkConfig>),
     /// MongoDB collections.
     Mongodb(MongodbSinkConfig),
+    /// Topics of Google Cloud Pub/Sub.
+    Pubsub(PubsubSinkConfig),
     /// A file of changes, JSON Lines.
     File(FileSinkConfig),
     /// Standard output, JSON Lines.
