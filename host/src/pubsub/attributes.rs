@@ -6,7 +6,7 @@
 //! | `correlation_id` | the same, under the name that programs log |
 //! | `operation` | `insert`, `update`, `replace`, `delete`, `read` ... |
 //! | `namespace` | `database.collection` |
-//! | `key` | the document key as canonical Extended JSON; left out where it is longer than a value may be, and then the body brings it |
+//! | `key` | the document key as canonical Extended JSON; left out where it is longer than a value may be, and then the body brings it: as a part of the document, or, of a delete, as the whole body |
 //! | `time` | when it happened, milliseconds since 1970 |
 //! | `content_type` | of the body, one of those below; none of a message without a body |
 //! | any other | a header, under its own name (`schema_version` is one) |
@@ -32,6 +32,10 @@ pub(crate) const JSON: &str = "application/json";
 pub(crate) const EXTENDED_JSON: &str = "application/ejson";
 /// BSON.
 pub(crate) const BSON: &str = "application/bson";
+/// The whole change in the envelope of Debezium.
+pub(crate) const DEBEZIUM: &str = "application/json; envelope=debezium";
+/// The whole change as a CloudEvent.
+pub(crate) const CLOUDEVENTS: &str = "application/cloudevents+json";
 
 /// All names that are no headers.
 pub(crate) const NAMES: [&str; 7] = [CHANGE_ID, CORRELATION_ID, OPERATION, NAMESPACE, KEY, TIME, CONTENT_TYPE];

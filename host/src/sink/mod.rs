@@ -3,6 +3,7 @@
 mod ledger;
 pub mod lines;
 pub mod mongodb;
+pub mod pubsub;
 pub mod redis;
 pub(crate) mod template;
 mod told;
@@ -232,6 +233,8 @@ pub enum AnySink {
     Redis(Box<redis::RedisSink>),
     /// MongoDB collections.
     Mongodb(Box<mongodb::MongodbSink>),
+    /// Topics of Pub/Sub.
+    Pubsub(Box<pubsub::PubsubSink>),
     /// Files of changes.
     File(lines::FileSink),
     /// Standard output.
@@ -246,6 +249,7 @@ impl AnySink {
         match config {
             SinkConfig::Redis(config) => Self::Redis(Box::new(redis::RedisSink::new(config, pipeline, name))),
             SinkConfig::Mongodb(config) => Self::Mongodb(Box::new(mongodb::MongodbSink::new(config, pipeline, name))),
+            SinkConfig::Pubsub(config) => Self::Pubsub(Box::new(pubsub::PubsubSink::new(config, pipeline))),
             SinkConfig::File(config) => Self::File(lines::FileSink::new(config)),
             SinkConfig::Stdout(_) => Self::Stdout(lines::StdoutSink),
         }
@@ -257,6 +261,7 @@ impl Sink for AnySink {
         match self {
             Self::Redis(sink) => sink.open().await,
             Self::Mongodb(sink) => sink.open().await,
+            Self::Pubsub(sink) => sink.open().await,
             Self::File(sink) => sink.open().await,
             Self::Stdout(sink) => sink.open().await,
             Self::Dry(sink) => sink.open().await,
@@ -267,6 +272,7 @@ impl Sink for AnySink {
         match self {
             Self::Redis(sink) => sink.write(writes).await,
             Self::Mongodb(sink) => sink.write(writes).await,
+            Self::Pubsub(sink) => sink.write(writes).await,
             Self::File(sink) => sink.write(writes).await,
             Self::Stdout(sink) => sink.write(writes).await,
             Self::Dry(sink) => sink.write(writes).await,
@@ -280,7 +286,7 @@ macro_rules! keeper {
         match $self {
             AnySink::Redis($sink) => $keep,
             AnySink::Mongodb($sink) => $keep,
-            AnySink::File(_) | AnySink::Stdout(_) | AnySink::Dry(_) => Err(Fault::fatal(
+            AnySink::Pubsub(_) | AnySink::File(_) | AnySink::Stdout(_) | AnySink::Dry(_) => Err(Fault::fatal(
                 Code::Internal,
                 "a sink without positions was asked for them; this is a defect of tidegate, please report it",
             )),
@@ -316,7 +322,7 @@ impl AnySink {
     pub fn latest(&self) -> Option<LatestConfig> {
         match self {
             Self::Redis(sink) => sink.latest(),
-            Self::Mongodb(_) | Self::File(_) | Self::Stdout(_) | Self::Dry(_) => None,
+            Self::Mongodb(_) | Self::Pubsub(_) | Self::File(_) | Self::Stdout(_) | Self::Dry(_) => None,
         }
     }
 
@@ -325,7 +331,7 @@ impl AnySink {
         match config {
             SinkConfig::Redis(redis) => !matches!(redis.mode, RedisMode::Stream | RedisMode::List | RedisMode::Pubsub),
             SinkConfig::Mongodb(mongodb) => !matches!(mongodb.mode, crate::config::WriteMode::Append),
-            SinkConfig::File(_) | SinkConfig::Stdout(_) => false,
+            SinkConfig::Pubsub(_) | SinkConfig::File(_) | SinkConfig::Stdout(_) => false,
         }
     }
 
@@ -335,7 +341,8 @@ impl AnySink {
             // What is sent to whoever listens is nowhere beside a position.
             SinkConfig::Redis(redis) => !matches!(redis.mode, RedisMode::Pubsub),
             SinkConfig::Mongodb(_) => true,
-            SinkConfig::File(_) | SinkConfig::Stdout(_) => false,
+            // A topic stores nothing beside its messages.
+            SinkConfig::Pubsub(_) | SinkConfig::File(_) | SinkConfig::Stdout(_) => false,
         }
     }
 }
@@ -345,7 +352,7 @@ impl Keeper for AnySink {
         match self {
             Self::Redis(sink) => sink.place(),
             Self::Mongodb(sink) => sink.place(),
-            Self::File(_) | Self::Stdout(_) | Self::Dry(_) => String::new(),
+            Self::Pubsub(_) | Self::File(_) | Self::Stdout(_) | Self::Dry(_) => String::new(),
         }
     }
 
@@ -373,7 +380,7 @@ impl Keeper for AnySink {
         match self {
             Self::Redis(sink) => sink.release().await,
             Self::Mongodb(sink) => sink.release().await,
-            Self::File(_) | Self::Stdout(_) | Self::Dry(_) => {}
+            Self::Pubsub(_) | Self::File(_) | Self::Stdout(_) | Self::Dry(_) => {}
         }
     }
 

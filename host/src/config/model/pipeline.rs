@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::{
     super::units::{ByteSize, Span},
-    CheckpointConfig, DeadLetterConfig, LimitsConfig, MongodbSinkConfig, MongodbSourceConfig, PubsubSourceConfig,
-    RedisSinkConfig, RedisSourceConfig, SinkCheckpointConfig,
+    CheckpointConfig, DeadLetterConfig, LimitsConfig, MongodbSinkConfig, MongodbSourceConfig, PubsubSinkConfig,
+    PubsubSourceConfig, RedisSinkConfig, RedisSourceConfig, SinkCheckpointConfig,
 };
 
 /// A pipeline.
@@ -198,6 +198,8 @@ pub enum SinkConfig {
     Redis(Box<RedisSinkConfig>),
     /// MongoDB collections.
     Mongodb(MongodbSinkConfig),
+    /// Topics of Google Cloud Pub/Sub.
+    Pubsub(PubsubSinkConfig),
     /// A file of changes, JSON Lines.
     File(FileSinkConfig),
     /// Standard output, JSON Lines.

@@ -13,7 +13,9 @@ use crate::{
         attributes::{self, BSON, CHANGE_ID, CONTENT_TYPE, KEY, NAMES, NAMESPACE, OPERATION, TIME},
         names,
     },
-    source::document::{Written, begun, document, element, finished, json_element, key_of, no_key, with_id},
+    source::document::{
+        Written, begun, document, element, finished, json_element, key_of, no_key, with_id, with_id_of,
+    },
 };
 
 /// Attributes by which programs say what a body is.
@@ -31,6 +33,13 @@ pub(super) struct Rules {
     namespace: Arc<Namespace>,
     key: Option<String>,
     body: String,
+}
+
+/// The document of a change of tidegate's.
+struct Body {
+    document: Doc,
+    /// It is plain JSON, which keeps no types.
+    plain: bool,
 }
 
 /// What a body is.
@@ -107,28 +116,20 @@ impl Rules {
         let namespace = needed(NAMESPACE)?;
         let namespace = Namespace::parse_for(operation, namespace)
             .ok_or_else(|| format!("its attribute `{NAMESPACE}` is `{namespace}`, and not `database.collection`"))?;
-        let document = match (&message.data, attribute(CONTENT_TYPE).unwrap_or_default()) {
-            (body, _) if body.is_empty() => None,
-            (_, content_type) => match Kind::of(content_type) {
-                Kind::Bson => Some(bson(message)?),
-                Kind::Json => Some(document(EntryFormat::Extjson, "body", &message.data)?),
-                Kind::Unknown | Kind::Raw => {
-                    return Err(format!(
-                        "its attribute `{CONTENT_TYPE}` is `{content_type}`, which is not read as a change; let the sink write `format: bson` \
-                         or `extjson`"
-                    ));
-                }
-            },
-        };
-        let key = match attribute(KEY) {
-            Some(key) => Some(document_of_key(key)?),
-            None if operation.is_ddl() => None,
-            None => Some(
-                document
-                    .as_ref()
-                    .ok_or_else(|| format!("it has neither an attribute `{KEY}` nor a body"))
-                    .and_then(key_of)?,
-            ),
+        let body = body_of_tidegate(message, attribute(CONTENT_TYPE).unwrap_or_default())?;
+        let (key, document) = match (attribute(KEY), body) {
+            // Plain JSON does not say what its `_id` was.
+            (Some(key), Some(Body { document, plain: true })) => {
+                let key = document_of_key(key)?;
+                let document = finished(with_id_of(&document, &key)?)?;
+                (Some(key), Some(document))
+            }
+            (Some(key), body) => (Some(document_of_key(key)?), body.map(|body| body.document)),
+            (None, body) if operation.is_ddl() => (None, body.map(|body| body.document)),
+            // Too long for an attribute: a delete has it as its body.
+            (None, Some(body)) if operation == Operation::Delete => (Some(body.document), None),
+            (None, Some(body)) => (Some(key_of(&body.document)?), Some(body.document)),
+            (None, None) => return Err(format!("it has neither an attribute `{KEY}` nor a body")),
         };
         let mut headers: Vec<Header> = message
             .attributes
@@ -225,6 +226,22 @@ impl Rules {
         })
         .to_string()
     }
+}
+
+/// The document of a change of tidegate's; none of a message without a body.
+fn body_of_tidegate(message: &Message, content_type: &str) -> Result<Option<Body>, String> {
+    let (plain, document) = match content_type {
+        _ if message.data.is_empty() => return Ok(None),
+        BSON => (false, bson(message)?),
+        attributes::EXTENDED_JSON => (false, document(EntryFormat::Extjson, "body", &message.data)?),
+        attributes::JSON => (true, document(EntryFormat::Json, "body", &message.data)?),
+        other => {
+            return Err(format!(
+                "its attribute `{CONTENT_TYPE}` is `{other}`, which is not read as a change; let the sink write `format: bson` or `extjson`"
+            ));
+        }
+    };
+    Ok(Some(Body { document, plain }))
 }
 
 fn attributes_as_headers(message: &Message) -> Headers {
