@@ -11,7 +11,6 @@ use mongodb::Collection;
 use mongodb::bson::{Document, doc};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use redis::AsyncCommands as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -237,7 +236,7 @@ async fn wait_all(redis: &Redis, written: &Written) -> Result<(Vec<Arrival>, Vec
                 arrivals.push(arrival(&fields).context("an entry that is none of these changes")?);
             }
         }
-        let letters: usize = connection.xlen("inventory-dead").await?;
+        let letters: usize = redis::cmd("XLEN").arg("inventory-dead").query_async(&mut connection).await?;
         let found = judge(written, &arrivals, &[]);
         if found.gaps.is_empty() || found.gaps.len() == letters {
             let letters = found.gaps.iter().map(|(key, seq)| Arrival { key: *key, seq: *seq, id: String::new() });
