@@ -113,7 +113,7 @@ async fn messages_become_documents_by_what_they_say_of_themselves() {
 
     let documents = all(&scene.collection("things")).await;
     let find = |holds: &dyn Fn(&Document) -> bool| documents.iter().find(|document| holds(document)).unwrap();
-    let first = find(&|document| document.get_str("_id") == Ok("a"));
+    let first = find(&|document| document.get_str("_id").is_ok_and(|id| id == "a"));
     assert!(first.get_datetime("at").is_ok(), "{first:?}");
     let second = find(&|document| document.get("long").is_some());
     assert_eq!(*second, doc! { "_id": id, "long": 1_i64, "short": 1 });
