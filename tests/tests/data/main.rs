@@ -23,6 +23,7 @@ mod once;
 
 mod order;
 mod parity;
+mod pubsub;
 mod redis_down;
 mod redis_keys;
 mod redis_modes;
