@@ -24,6 +24,7 @@ mod once;
 mod order;
 mod parity;
 mod pubsub;
+mod pubsub_pipeline;
 mod redis_down;
 mod redis_keys;
 mod redis_modes;

@@ -14,27 +14,27 @@ use tidegate_tests::{Host, Network, Proxy, field};
 use crate::scene::{PATIENCE, Scene, inventory, inventory_stages, numbered, wait_not_ready};
 
 /// An emulator, and names of this test's own on it.
-struct Cloud {
-    endpoint: String,
+pub(crate) struct Cloud {
+    pub(crate) endpoint: String,
     prefix: String,
 }
 
 impl Cloud {
-    async fn shared(scene: &Scene) -> Self {
+    pub(crate) async fn shared(scene: &Scene) -> Self {
         Self::at(&emulator(Kind::PubSub).await, scene)
     }
 
-    fn at(address: &str, scene: &Scene) -> Self {
+    pub(crate) fn at(address: &str, scene: &Scene) -> Self {
         // A topic begins with a letter.
         Self { endpoint: format!("http://{address}"), prefix: format!("t-{}", scene.names.prefix()) }
     }
 
-    fn name(&self, topic: &str) -> String {
+    pub(crate) fn name(&self, topic: &str) -> String {
         format!("{}.{topic}", self.prefix)
     }
 
     /// A topic and an ordered subscription to it.
-    async fn make(&self, topic: &str) {
+    pub(crate) async fn make(&self, topic: &str) {
         let name = self.name(topic);
         let credentials = || Anonymous::new().build();
         let topics =
@@ -70,12 +70,12 @@ impl Cloud {
     }
 
     /// So many different changes of a topic, with their doubles.
-    async fn changes(&self, topic: &str, count: usize) -> Vec<Message> {
+    pub(crate) async fn changes(&self, topic: &str, count: usize) -> Vec<Message> {
         self.pull(topic, |found| ids(found).len() >= count).await
     }
 
     /// A sink that publishes to a topic, with more keys.
-    fn sink(&self, topic: &str, more: &str) -> String {
+    pub(crate) fn sink(&self, topic: &str, more: &str) -> String {
         let (endpoint, topic) = (&self.endpoint, self.name(topic));
         format!(r#"{{ pubsub: {{ project: {PROJECT}, endpoint: "{endpoint}", topic: "{topic}"{more} }} }}"#)
     }
@@ -86,11 +86,11 @@ fn ids(messages: &[Message]) -> HashSet<&str> {
 }
 
 #[track_caller]
-fn attribute<'m>(message: &'m Message, name: &str) -> &'m str {
+pub(crate) fn attribute<'m>(message: &'m Message, name: &str) -> &'m str {
     message.attributes.get(name).unwrap_or_else(|| panic!("no attribute {name}: {:?}", message.attributes))
 }
 
-fn body(message: &Message) -> Value {
+pub(crate) fn body(message: &Message) -> Value {
     serde_json::from_slice(&message.data).unwrap_or_else(|error| panic!("{error}: {:?}", message.data))
 }
 
