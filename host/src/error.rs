@@ -259,6 +259,10 @@ codes! {
     PubsubError = "TG1006";
     /// The endpoint of Pub/Sub is not valid.
     PubsubConfiguration = "TG1007";
+    /// A subscription is not there.
+    PubsubSubscriptionMissing = "TG1020";
+    /// A subscription cannot be pulled from.
+    PubsubSubscriptionUnfit = "TG1021";
 }
 
 impl Code {

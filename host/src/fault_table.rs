@@ -49,10 +49,8 @@ mod tests {
         let redis: Vec<String> =
             redis::WRITES.iter().map(|row| line(&format!("`{}`", row.says), row.meaning(), row.why)).collect();
         assert_eq!(documented("Redis, when writing"), redis, "\n{}\n", redis.join("\n"));
-        let pubsub: Vec<String> = pubsub::WRITES
-            .iter()
-            .map(|row| line(&format!("`{}`", row.code.name()), row.meaning, row.why))
-            .collect();
+        let pubsub: Vec<String> =
+            pubsub::WRITES.iter().map(|row| line(&format!("`{}`", row.code.name()), row.meaning, row.why)).collect();
         assert_eq!(documented("Pub/Sub, when publishing"), pubsub, "\n{}\n", pubsub.join("\n"));
     }
 }

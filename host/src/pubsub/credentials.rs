@@ -35,9 +35,7 @@ async fn of_file(file: &Path) -> Result<Credentials, Fault> {
         .map_err(|cause| wrong(format!("cannot be read: {cause}; name a file that this user may read")))?;
     // What the parser says is a line and a column: no part of a key.
     let key: serde_json::Value = serde_json::from_slice(&text).map_err(|cause| {
-        wrong(format!(
-            "is no JSON: {cause}; take the key as `gcloud iam service-accounts keys create` writes it"
-        ))
+        wrong(format!("is no JSON: {cause}; take the key as `gcloud iam service-accounts keys create` writes it"))
     })?;
     match key.get("type").and_then(serde_json::Value::as_str) {
         Some("service_account") => {}

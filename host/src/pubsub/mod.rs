@@ -23,9 +23,9 @@ use google_cloud_gax::{
 };
 use google_cloud_pubsub::client::{BasePublisher, TopicAdmin};
 
-pub(crate) use self::faults::meaning;
 #[cfg(test)]
 pub(crate) use self::faults::WRITES;
+pub(crate) use self::faults::meaning;
 use crate::{
     config::PubsubConnection,
     error::{Code, Fault},
@@ -55,6 +55,24 @@ pub(crate) struct About {
 }
 
 impl About {
+    /// A subscription that is pulled from, by its full name.
+    pub(crate) fn subscription(name: &str) -> Self {
+        let role = "roles/pubsub.subscriber";
+        let (project, subscription) = names::split(name);
+        Self {
+            what: format!("subscription {name}"),
+            role,
+            missing: Code::PubsubSubscriptionMissing,
+            create: format!(
+                "gcloud pubsub subscriptions create {subscription} --project={project} --topic=TOPIC --enable-message-ordering"
+            ),
+            grant: format!(
+                "gcloud pubsub subscriptions add-iam-policy-binding {subscription} --project={project} --role={role} \
+                 --member=serviceAccount:ACCOUNT"
+            ),
+        }
+    }
+
     /// A topic that is published to, by its full name.
     pub(crate) fn topic(name: &str) -> Self {
         let role = "roles/pubsub.publisher";

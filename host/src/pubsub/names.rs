@@ -54,7 +54,8 @@ pub(crate) fn wrong_project(project: &str) -> Option<String> {
     let letters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.:".contains(c);
     let good = (3..=100).contains(&project.len()) && project.chars().all(letters);
     (!good).then(|| {
-        "a project is named by its id: lower-case letters, digits and `-`, as `gcloud projects list` shows it".to_owned()
+        "a project is named by its id: lower-case letters, digits and `-`, as `gcloud projects list` shows it"
+            .to_owned()
     })
 }
 
@@ -71,7 +72,9 @@ mod tests {
 
     #[test]
     fn what_is_no_name_is_told() {
-        for name in ["stock", "a-b.c_d~e+f%20", "projects/shop-1/topics/stock", "projects/example.com:shop/topics/stock"] {
+        for name in
+            ["stock", "a-b.c_d~e+f%20", "projects/shop-1/topics/stock", "projects/example.com:shop/topics/stock"]
+        {
             assert_eq!(wrong("topics", name), None, "{name}");
         }
         for (name, says) in [

@@ -326,6 +326,15 @@ impl AnySink {
         }
     }
 
+    /// Whether a sink writes the newest state of a document over the one before, rather than one change behind the other.
+    pub const fn writes_states(config: &SinkConfig) -> bool {
+        match config {
+            SinkConfig::Redis(redis) => !matches!(redis.mode, RedisMode::Stream | RedisMode::List | RedisMode::Pubsub),
+            SinkConfig::Mongodb(mongodb) => !matches!(mongodb.mode, crate::config::WriteMode::Append),
+            SinkConfig::Pubsub(_) | SinkConfig::File(_) | SinkConfig::Stdout(_) => false,
+        }
+    }
+
     /// Whether a sink can keep positions beside its data.
     pub const fn keeps_positions(config: &SinkConfig) -> bool {
         match config {

@@ -8,7 +8,7 @@ use crate::{
     change::Doc,
     config::EntryFormat,
     format::{
-        elements::{Elements, Malformed, kind},
+        elements::{Element, Elements, Malformed, kind},
         from_json,
     },
 };
@@ -48,9 +48,7 @@ pub(super) fn document(format: EntryFormat, field: &str, bytes: &[u8]) -> Result
 /// # Errors
 /// When it has none.
 pub(super) fn key_of(document: &Doc) -> Result<Doc, String> {
-    let found =
-        Elements::of(document.as_bytes()).and_then(|all| all.find(b"_id")).map_err(|cause| cause.to_string())?;
-    let found = found.ok_or("its document has no `_id`")?;
+    let found = find(document, "_id")?.ok_or("its document has no `_id`")?;
     let mut key = begun(found.value.len() + 16);
     element(&mut key, b"_id", Written::Raw(found.kind, found.value))?;
     finished(key)
@@ -66,27 +64,54 @@ pub(super) fn no_key(key: &str) -> String {
 /// # Errors
 /// When it has no such field, or is malformed, in words.
 pub(super) fn with_id(document: &Doc, key: Option<&str>, otherwise: &str) -> Result<Vec<u8>, String> {
-    let bytes = document.as_bytes();
+    let id = find(document, key.unwrap_or("_id"))?;
+    let id = match (id, key) {
+        (Some(id), _) => Written::Raw(id.kind, id.value),
+        (None, Some(key)) => return Err(no_key(key)),
+        (None, None) => Written::Text(otherwise.as_bytes()),
+    };
+    identified(document, id)
+}
+
+/// A document with the `_id` of a key in front, in the place of its own. Not ended yet.
+///
+/// # Errors
+/// When one of them is malformed, in words.
+pub(super) fn with_id_of(document: &Doc, key: &Doc) -> Result<Vec<u8>, String> {
+    let id = find(key, "_id")?.ok_or_else(|| no_key("_id"))?;
+    identified(document, Written::Raw(id.kind, id.value))
+}
+
+fn find<'a>(document: &'a Doc, name: &str) -> Result<Option<Element<'a>>, String> {
+    Elements::of(document.as_bytes()).and_then(|all| all.find(name.as_bytes())).map_err(|cause| cause.to_string())
+}
+
+fn identified(document: &Doc, id: Written<'_>) -> Result<Vec<u8>, String> {
     let malformed = |cause: Malformed| cause.to_string();
-    let find = |name: &str| Elements::of(bytes).and_then(|all| all.find(name.as_bytes())).map_err(malformed);
-    let mut out = begun(bytes.len() + otherwise.len() + 64);
-    match key {
-        Some(key) => {
-            let id = find(key)?.ok_or_else(|| no_key(key))?;
-            element(&mut out, b"_id", Written::Raw(id.kind, id.value))?;
-        }
-        None => match find("_id")? {
-            Some(id) => element(&mut out, b"_id", Written::Raw(id.kind, id.value))?,
-            None => element(&mut out, b"_id", Written::Text(otherwise.as_bytes()))?,
-        },
-    }
-    for each in Elements::of(bytes).map_err(malformed)? {
+    let mut out = begun(document.as_bytes().len() + 64);
+    element(&mut out, b"_id", id)?;
+    for each in Elements::of(document.as_bytes()).map_err(malformed)? {
         let each = each.map_err(malformed)?;
         if each.name != b"_id" {
             element(&mut out, each.name, Written::Raw(each.kind, each.value))?;
         }
     }
     Ok(out)
+}
+
+/// Writes any JSON as a value; `what` it is stands in errors.
+///
+/// # Errors
+/// When it is none, in words.
+pub(super) fn json_element(document: &mut Vec<u8>, name: &[u8], what: &str, json: &[u8]) -> Result<(), String> {
+    // Parsed as the value of a document, so that Extended JSON at its top is understood too.
+    let json: serde_json::Value =
+        serde_json::from_slice(json).map_err(|cause| format!("{what} is no JSON: {cause}"))?;
+    let value = bson::Bson::try_from(json).map_err(|cause| format!("{what} is no Extended JSON: {cause}"))?;
+    let wrapped = RawDocumentBuf::try_from(&bson::doc! { "v": value }).map_err(|cause| cause.to_string())?;
+    let parsed = Elements::of(wrapped.as_bytes()).ok().and_then(|mut elements| elements.next()).and_then(Result::ok);
+    let parsed = parsed.ok_or("its JSON cannot be written as BSON")?;
+    element(document, name, Written::Raw(parsed.kind, parsed.value))
 }
 
 /// A value of a document that is being written.

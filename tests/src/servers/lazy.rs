@@ -10,8 +10,9 @@ use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::OnceCell;
-use tokio::task::JoinHandle;
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, OnceCell};
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::emulator::{Emulator, Kind};
 
@@ -29,22 +30,26 @@ pub struct Emulators {
 
 #[derive(Debug, Default)]
 struct Started {
-    pubsub: OnceCell<Emulator>,
-    firestore: OnceCell<Emulator>,
+    pubsub: Mutex<Option<Emulator>>,
+    firestore: Mutex<Option<Emulator>>,
 }
 
 impl Started {
     async fn address(&self, kind: Kind) -> Result<String> {
-        let cell = match kind {
-            Kind::PubSub => &self.pubsub,
-            Kind::Firestore => &self.firestore,
+        // Held while it starts: the others who ask wait for it.
+        let mut started = match kind {
+            Kind::PubSub => self.pubsub.lock().await,
+            Kind::Firestore => self.firestore.lock().await,
         };
-        // On a thread of its own: what waits for the port cannot be sent to another.
-        let runtime = tokio::runtime::Handle::current();
-        let start = async || {
-            tokio::task::spawn_blocking(move || runtime.block_on(Emulator::try_start(kind))).await.context("starting it")?
+        let emulator = match started.take() {
+            Some(emulator) => emulator,
+            // On a thread of its own: what waits for conditions is no future that may move between threads.
+            None => {
+                let runtime = Handle::current();
+                spawn_blocking(move || runtime.block_on(Emulator::try_start(kind))).await??
+            }
         };
-        Ok(cell.get_or_try_init(start).await?.address())
+        Ok(started.insert(emulator).address())
     }
 }
 
@@ -148,7 +153,7 @@ mod tests {
         let one = one.unwrap();
         assert_eq!(one, two.unwrap());
         assert!(tokio::net::TcpStream::connect(&one).await.is_ok());
-        assert!(emulators.started.firestore.get().is_none());
+        assert!(emulators.started.firestore.lock().await.is_none());
         drop(emulators);
     }
 }

@@ -25,6 +25,7 @@ mod order;
 mod parity;
 mod pubsub;
 mod pubsub_pipeline;
+mod pubsub_source;
 mod redis_down;
 mod redis_keys;
 mod redis_modes;

@@ -7,6 +7,7 @@ mod mongodb;
 mod pipeline;
 mod plugins;
 mod pubsub;
+mod pubsub_source;
 mod redis;
 mod redis_connection;
 mod redis_keys;
@@ -19,8 +20,8 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, de};
 
 pub use self::{
-    alerts::*, mongodb::*, pipeline::*, plugins::*, pubsub::*, redis::*, redis_connection::*, redis_keys::*, redis_source::*,
-    store::*,
+    alerts::*, mongodb::*, pipeline::*, plugins::*, pubsub::*, pubsub_source::*, redis::*, redis_connection::*,
+    redis_keys::*, redis_source::*, store::*,
 };
 use super::units::Span;
 

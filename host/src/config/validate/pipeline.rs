@@ -34,7 +34,11 @@ impl Check<'_> {
 
         let sinks = at.key("sinks");
         if pipeline.sinks.is_empty() {
-            self.value(&sinks, "is empty", "add a sink: a name, and under it one of redis, mongodb, pubsub, file, stdout");
+            self.value(
+                &sinks,
+                "is empty",
+                "add a sink: a name, and under it one of redis, mongodb, pubsub, file, stdout",
+            );
         }
         for (sink_name, sink) in &pipeline.sinks {
             let at = sinks.key(sink_name);
@@ -176,6 +180,7 @@ impl Check<'_> {
         match source {
             SourceConfig::Mongodb(mongodb) => self.mongodb_source(&at.key("mongodb"), mongodb),
             SourceConfig::Redis(redis) => self.redis_source(&at.key("redis"), redis),
+            SourceConfig::Pubsub(pubsub) => self.pubsub_source(&at.key("pubsub"), pubsub),
             SourceConfig::File(file) => {
                 let at = at.key("file").key("path");
                 self.path(&at, &file.path);

@@ -48,7 +48,11 @@ impl Check<'_> {
         self.pubsub_connection(at, &pubsub.connection);
         self.pubsub_topic(&at.key("topic"), &pubsub.topic);
         if !(1..=1000).contains(&pubsub.max_messages) {
-            self.value(&at.key("max_messages"), "is out of range", "take 1 to 1000, which is what Pub/Sub takes at most");
+            self.value(
+                &at.key("max_messages"),
+                "is out of range",
+                "take 1 to 1000, which is what Pub/Sub takes at most",
+            );
         }
         let range = "1KiB to 9.5MB (9500000): Pub/Sub takes 10 MB in a request";
         self.size(&at.key("max_bytes"), pubsub.max_bytes, 1 << 10, PubsubSinkConfig::LARGEST, range);

@@ -178,9 +178,7 @@ impl Shaper {
             return Ok(Some(Bytes::copy_from_slice(body)));
         }
         match key {
-            Some(key) => {
-                self.body.document(key).map(|key| Some(Bytes::copy_from_slice(key))).map_err(unwritable)
-            }
+            Some(key) => self.body.document(key).map(|key| Some(Bytes::copy_from_slice(key))).map_err(unwritable),
             None => Ok(None),
         }
     }
@@ -218,10 +216,7 @@ fn within_limits(topic: &str, message: Message) -> Result<Message, String> {
             ));
         }
         if value.len() > LONGEST_VALUE {
-            return Err(format!(
-                "its attribute `{name}` has {} bytes, and Pub/Sub takes {LONGEST_VALUE}",
-                value.len()
-            ));
+            return Err(format!("its attribute `{name}` has {} bytes, and Pub/Sub takes {LONGEST_VALUE}", value.len()));
         }
         size += name.len() + value.len() + FRAME;
     }

@@ -1,11 +1,6 @@
 //! Parcels: what is published together, and what its answers mean.
 
-use std::{
-    collections::HashMap,
-    iter::Peekable,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, iter::Peekable, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use google_cloud_gax::error::rpc::Code as Grpc;

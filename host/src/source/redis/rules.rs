@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bson::RawDocumentBuf;
 use bytestring::ByteString;
 use redis::Value;
 
@@ -10,8 +9,10 @@ use super::{naming::Naming, place::EntryId};
 use crate::{
     change::{Change, Doc, Header, Headers, Namespace, Operation},
     config::{EntryForm, EntryFormat, RedisSourceConfig},
-    format::elements::{Elements, kind},
-    source::document::{Written, begun, document, element, ended, finished, key_of, no_key, text, with_id},
+    format::elements::kind,
+    source::document::{
+        Written, begun, document, element, ended, finished, json_element, key_of, no_key, text, with_id,
+    },
 };
 
 /// The rules of a source.
@@ -173,17 +174,8 @@ impl Rules {
     /// Writes the value of the field `field` under a name.
     fn field(&self, document: &mut Vec<u8>, name: &[u8], field: &[u8], value: &[u8]) -> Result<(), String> {
         if self.json_fields.iter().any(|json| json.as_bytes() == field) {
-            // Parsed as the value of a document, so that Extended JSON at its top is understood too.
-            let json: serde_json::Value = serde_json::from_slice(value)
-                .map_err(|cause| format!("its field `{}` is no JSON: {cause}", String::from_utf8_lossy(field)))?;
-            let value = bson::Bson::try_from(json).map_err(|cause| {
-                format!("its field `{}` is no Extended JSON: {cause}", String::from_utf8_lossy(field))
-            })?;
-            let wrapped = RawDocumentBuf::try_from(&bson::doc! { "v": value }).map_err(|cause| cause.to_string())?;
-            let bytes = wrapped.as_bytes();
-            let parsed = Elements::of(bytes).ok().and_then(|mut elements| elements.next()).and_then(Result::ok);
-            let parsed = parsed.ok_or("its JSON cannot be written as BSON")?;
-            return element(document, name, Written::Raw(parsed.kind, parsed.value));
+            let what = format!("its field `{}`", String::from_utf8_lossy(field));
+            return json_element(document, name, &what, value);
         }
         let written = match std::str::from_utf8(value) {
             Ok(text) => Written::Text(text.as_bytes()),

@@ -35,11 +35,7 @@ fn change(n: i64) -> Change {
 
 fn config(topic: &str) -> PubsubSinkConfig {
     PubsubSinkConfig {
-        connection: crate::config::PubsubConnection {
-            project: "shop".into(),
-            endpoint: None,
-            credentials_file: None,
-        },
+        connection: crate::config::PubsubConnection { project: "shop".into(), endpoint: None, credentials_file: None },
         topic: topic.into(),
         ordering: true,
         format: DocumentFormat::Json,
@@ -50,7 +46,11 @@ fn config(topic: &str) -> PubsubSinkConfig {
     }
 }
 
-fn shaped(config: &PubsubSinkConfig, change: &Change, destination: Option<&Destination>) -> Result<(String, Message), String> {
+fn shaped(
+    config: &PubsubSinkConfig,
+    change: &Change,
+    destination: Option<&Destination>,
+) -> Result<(String, Message), String> {
     match Shaper::new(config, "p").shape(&Delivery { change, destination }) {
         Deed::Publish(topic, message) => Ok((topic.to_string(), message)),
         Deed::Refuse(why) => Err(why),
