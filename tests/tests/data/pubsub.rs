@@ -370,11 +370,8 @@ async fn a_key_that_cannot_be_used_is_told_and_not_shown() {
         r#"{{ pubsub: {{ project: {PROJECT}, endpoint: "https://127.0.0.1:1", topic: nowhere, credentials_file: "{}" }} }}"#,
         file.display()
     );
-    let mut host = scene.host_with(
-        "log: { level: trace, format: json }",
-        &[pipeline(&scene, &format!("{{ out: {sink} }}"))],
-        &[],
-    );
+    let mut host =
+        scene.host_with("log: { level: trace, format: json }", &[pipeline(&scene, &format!("{{ out: {sink} }}"))], &[]);
     let line = host.wait_event("pipeline_stopped").await;
     assert_eq!(line["code"], "TG1005", "{line}");
     assert!(line["message"].as_str().unwrap().contains("key.json"), "{line}");

@@ -89,11 +89,8 @@ async fn d3_streams_fail_and_recover_each_alone_and_stop_after_the_retries_they_
             cloud.sink(name, ", timeout: 2s")
         )
     };
-    let lines = [
-        line("steady", &cloud, ""),
-        line("recovers", &through, ""),
-        line("gives-up", &through, ", attempts: 4"),
-    ];
+    let lines =
+        [line("steady", &cloud, ""), line("recovers", &through, ""), line("gives-up", &through, ", attempts: 4")];
     let mut host = scene.ready_host(&lines).await;
     scene.collection("things").insert_many(numbered(0..5)).await.unwrap();
     for topic in topics {
