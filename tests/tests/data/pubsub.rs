@@ -1,13 +1,15 @@
 //! Google Cloud Pub/Sub as a sink, on Google's own emulator.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Mutex;
 
 use bson::{Bson, Document, doc};
 use google_cloud_auth::credentials::anonymous::Builder as Anonymous;
-use google_cloud_pubsub::client::{Subscriber, SubscriptionAdmin, TopicAdmin};
+use google_cloud_pubsub::client::Subscriber;
 use google_cloud_pubsub::model::Message;
 use serde_json::{Value, json};
 use tidegate_tests::servers::emulator::PROJECT;
+use tidegate_tests::servers::pubsub::PubSub;
 use tidegate_tests::servers::{Emulator, Kind, emulator};
 use tidegate_tests::{Host, Network, Proxy, field};
 
@@ -17,6 +19,8 @@ use crate::scene::{PATIENCE, Scene, inventory, inventory_stages, numbered, wait_
 pub(crate) struct Cloud {
     pub(crate) endpoint: String,
     prefix: String,
+    /// Changes that were asked for before: an acknowledgement may be lost with the stream it was given to.
+    seen: Mutex<HashSet<String>>,
 }
 
 impl Cloud {
@@ -26,7 +30,8 @@ impl Cloud {
 
     pub(crate) fn at(address: &str, scene: &Scene) -> Self {
         // A topic begins with a letter.
-        Self { endpoint: format!("http://{address}"), prefix: format!("t-{}", scene.names.prefix()) }
+        let prefix = format!("t-{}", scene.names.prefix());
+        Self { endpoint: format!("http://{address}"), prefix, seen: Mutex::default() }
     }
 
     pub(crate) fn name(&self, topic: &str) -> String {
@@ -35,21 +40,10 @@ impl Cloud {
 
     /// A topic and an ordered subscription to it.
     pub(crate) async fn make(&self, topic: &str) {
+        let server = PubSub::at(self.endpoint.trim_start_matches("http://")).await;
         let name = self.name(topic);
-        let credentials = || Anonymous::new().build();
-        let topics =
-            TopicAdmin::builder().with_endpoint(&self.endpoint).with_credentials(credentials()).build().await.unwrap();
-        topics.create_topic().set_name(format!("projects/{PROJECT}/topics/{name}")).send().await.unwrap();
-        let subscriptions = SubscriptionAdmin::builder().with_endpoint(&self.endpoint).with_credentials(credentials());
-        let subscriptions = subscriptions.build().await.unwrap();
-        subscriptions
-            .create_subscription()
-            .set_name(format!("projects/{PROJECT}/subscriptions/{name}"))
-            .set_topic(format!("projects/{PROJECT}/topics/{name}"))
-            .set_enable_message_ordering(true)
-            .send()
-            .await
-            .unwrap();
+        server.topic(&name).await;
+        server.subscription(&name, &name).await;
     }
 
     /// Waits for messages of a topic until `enough` of them are there, and acknowledges them.
@@ -66,12 +60,26 @@ impl Cloud {
             handler.ack();
             found.push(message);
         }
+        // Sends the acknowledgements that are still here.
+        let end = stream.shutdown_token();
+        drop(stream);
+        end.shutdown().await;
         found
     }
 
-    /// So many different changes of a topic, with their doubles.
+    /// So many more different changes of a topic, with their doubles.
     pub(crate) async fn changes(&self, topic: &str, count: usize) -> Vec<Message> {
-        self.pull(topic, |found| ids(found).len() >= count).await
+        let of_topic = |id: &str| format!("{topic} {id}");
+        let seen = self.seen.lock().unwrap().clone();
+        let new = |message: &Message| !seen.contains(&of_topic(attribute(message, "change_id")));
+        let enough = |found: &[Message]| {
+            let new = found.iter().filter(|message| new(message));
+            new.map(|message| attribute(message, "change_id")).collect::<HashSet<_>>().len() >= count
+        };
+        let mut found = self.pull(topic, enough).await;
+        found.retain(new);
+        self.seen.lock().unwrap().extend(found.iter().map(|message| of_topic(attribute(message, "change_id"))));
+        found
     }
 
     /// A sink that publishes to a topic, with more keys.
