@@ -8,9 +8,7 @@ use google_cloud_auth::credentials::anonymous::Builder as Anonymous;
 use google_cloud_pubsub::client::Subscriber;
 use google_cloud_pubsub::model::Message;
 use serde_json::{Value, json};
-use tidegate_tests::servers::emulator::PROJECT;
-use tidegate_tests::servers::pubsub::PubSub;
-use tidegate_tests::servers::{Emulator, Kind, emulator};
+use tidegate_tests::servers::{Emulator, Kind, PROJECT, PubSub, emulator};
 use tidegate_tests::{Host, Network, Proxy, field};
 
 use crate::scene::{PATIENCE, Scene, inventory, inventory_stages, numbered, wait_not_ready};

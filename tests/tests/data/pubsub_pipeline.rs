@@ -3,7 +3,7 @@
 use bson::doc;
 use mongodb::bson::Document;
 use serde_json::Value;
-use tidegate_tests::servers::emulator::PROJECT;
+use tidegate_tests::servers::PROJECT;
 use tidegate_tests::{Host, HostOptions, Network, Proxy, eventually, plugin};
 
 use crate::pubsub::{Cloud, attribute, body};
