@@ -5,8 +5,8 @@ use std::sync::Mutex;
 
 use bson::{Bson, Document, doc};
 use google_cloud_auth::credentials::anonymous::Builder as Anonymous;
-use google_cloud_pubsub::client::Subscriber;
-use google_cloud_pubsub::model::Message;
+use google_cloud_pubsub::client::{SchemaService, Subscriber, TopicAdmin};
+use google_cloud_pubsub::model::{Encoding, Message, Schema, SchemaSettings, schema};
 use serde_json::{Value, json};
 use tidegate_tests::servers::{Emulator, Kind, PROJECT, PubSub, emulator};
 use tidegate_tests::{Host, Network, Proxy, field};
@@ -303,6 +303,51 @@ async fn what_is_too_large_goes_to_the_dead_letter_and_the_rest_through() {
     assert!(reason.starts_with("it is too large: 96") && reason.contains("9500000"), "{reason}");
     assert_eq!(letters[0]["stage"], "sinks.out");
     assert_eq!(host.stop().await, Some(0));
+}
+
+/// A topic that takes documents with `_id` and `n` alone, and a subscription.
+async fn make_strict(cloud: &Cloud, topic: &str) {
+    let schemas = SchemaService::builder().with_endpoint(&cloud.endpoint).with_credentials(Anonymous::new().build());
+    let (schemas, name) = (schemas.build().await.unwrap(), cloud.name(topic));
+    let fields = r#"[{"name": "_id", "type": "int"}, {"name": "n", "type": "int"}]"#;
+    let definition = format!(r#"{{"type": "record", "name": "R", "fields": {fields}}}"#);
+    let schema = Schema::new().set_type(schema::Type::Avro).set_definition(definition);
+    let create = schemas.create_schema().set_parent(format!("projects/{PROJECT}")).set_schema_id(&name);
+    let made = create.set_schema(schema).send().await.unwrap();
+    let topics = TopicAdmin::builder().with_endpoint(&cloud.endpoint).with_credentials(Anonymous::new().build());
+    let settings = SchemaSettings::new().set_schema(made.name).set_encoding(Encoding::Json);
+    let create = topics.build().await.unwrap().create_topic().set_name(format!("projects/{PROJECT}/topics/{name}"));
+    create.set_schema_settings(settings).send().await.unwrap();
+    let server = PubSub::at(cloud.endpoint.trim_start_matches("http://")).await;
+    server.subscription(&name, &name).await;
+}
+
+#[tokio::test]
+async fn what_the_schema_of_a_topic_refuses_goes_to_the_dead_letter_alone() {
+    let scene = Scene::shared().await;
+    let cloud = Cloud::shared(&scene).await;
+    make_strict(&cloud, "out").await;
+    let sink = cloud.sink("out", "");
+    let line = format!("  main: {{ source: {}, batch: {{ linger: 1s }}, sinks: {{ out: {sink} }} }}", scene.source());
+    let mut host = scene.ready_host(&[line]).await;
+    // Of one key in one request, the second and the fourth are to blame.
+    let things = scene.collection("things");
+    for document in
+        [doc! { "n": 0 }, doc! { "x": 1 }, doc! { "n": 2 }, doc! { "n": "three" }, doc! { "n": 4 }, doc! { "n": 5 }]
+    {
+        things.replace_one(doc! { "_id": 1 }, document).upsert(true).await.unwrap();
+    }
+    things.insert_one(doc! { "_id": 2, "n": 0 }).await.unwrap();
+    let found = cloud.changes("out", 5).await;
+    let of_one: Vec<i64> =
+        found.iter().map(body).filter(|body| body["_id"] == 1).map(|body| body["n"].as_i64().unwrap()).collect();
+    assert_eq!(of_one, [0, 2, 4, 5], "each once and in order");
+    let letters = scene.wait_dead_letters(2).await;
+    let reasons: Vec<_> = letters.iter().map(|letter| letter["reason"].as_str().unwrap()).collect();
+    assert!(reasons.iter().all(|why| why.starts_with("Pub/Sub refused it: INVALID_ARGUMENT")), "{reasons:?}");
+    assert_eq!(letters[0]["change"]["doc"]["x"], json!({ "$numberInt": "1" }));
+    assert_eq!(host.stop().await, Some(0));
+    assert_eq!(scene.dead_letters().len(), 2);
 }
 
 #[tokio::test]
