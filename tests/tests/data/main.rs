@@ -24,6 +24,7 @@ mod once;
 mod order;
 mod parity;
 mod pubsub;
+mod pubsub_messages;
 mod pubsub_pipeline;
 mod pubsub_source;
 mod redis_down;
