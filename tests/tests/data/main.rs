@@ -23,6 +23,9 @@ mod once;
 
 mod order;
 mod parity;
+mod pubsub;
+mod pubsub_messages;
+mod pubsub_pipeline;
 mod pubsub_source;
 mod redis_down;
 mod redis_keys;
