@@ -136,3 +136,28 @@ fn a_change_of_tidegate_keeps_what_it_is() {
     let change = rules("").change(&message(doc! { "_id": "long" }.to_vec().unwrap(), &deleted)).unwrap();
     assert!(change.document.is_none() && change.key.is_some());
 }
+
+#[test]
+fn what_does_not_go_together_is_told() {
+    for (more, says) in [
+        ("ack_deadline: 5s", "out of range"),
+        ("ack_deadline: 11m", "out of range"),
+        ("max_messages: 0", "out of range"),
+        ("max_attempts: 0", "is 0"),
+        ("format: raw, key: a", "format: raw"),
+        ("messages: tidegate, key: a", "messages: tidegate"),
+        ("messages: tidegate, format: json", "messages: tidegate"),
+        ("body: ''", "is empty"),
+        ("database: a.b", "no name of a database"),
+        ("subscriptions: x", "did you mean `subscription`"),
+    ] {
+        let text = format!(
+            "pipelines:\n  p:\n    source: {{ pubsub: {{ project: shop, subscription: s-1, {more} }} }}\n    sinks: {{ o: stdout }}\n"
+        );
+        let said = parse(&text, "pipeline.yaml", &|_| None).expect_err(more).to_string();
+        assert!(said.contains(says), "{more}: {said}");
+    }
+    let text = "pipelines: { p: { source: { pubsub: { project: shop, subscription: projects/shop/topics/s } }, sinks: { o: stdout } } }";
+    let said = parse(text, "pipeline.yaml", &|_| None).expect_err("a topic").to_string();
+    assert!(said.contains("projects/PROJECT/subscriptions/NAME"), "{said}");
+}
