@@ -170,6 +170,7 @@ fn the_reference_names_every_key_and_its_examples_are_good() {
         include_str!("../model/pipeline.rs"),
         include_str!("../model/plugins.rs"),
         include_str!("../model/pubsub.rs"),
+        include_str!("../model/pubsub_source.rs"),
         include_str!("../model/redis.rs"),
         include_str!("../model/redis_connection.rs"),
         include_str!("../model/redis_keys.rs"),
