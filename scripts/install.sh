@@ -279,6 +279,45 @@ need_openssl_1_1() {
   rm -rf "$work"
 }
 
+# Google's emulators come with the Google Cloud CLI, or as packages of Google's apt repository where the machine has that. A machine
+# without is told so, and what needs them fails by itself there: all other tests are still worth running.
+need_pubsub_emulator() { need_emulator pubsub-emulator google-cloud-cli-pubsub-emulator; }
+
+need_firestore_emulator() { need_emulator cloud-firestore-emulator google-cloud-cli-firestore-emulator; }
+
+# need_emulator COMPONENT PACKAGE
+need_emulator() {
+  local component=$1 package=$2
+  if ! has_emulator "$component"; then
+    if has apt-cache && apt-cache show "$package" >/dev/null 2>&1; then
+      say "installing $package (tests run against Google's emulator)"
+      apt_install "$package" || true
+    elif has gcloud; then
+      say "installing $component (tests run against Google's emulator)"
+      # Where the CLI came from a package it refuses, and says which package to install.
+      gcloud components install --quiet "$component" </dev/null >&2 9>&- || true
+    fi
+    has_emulator "$component" || {
+      say "$component is not installed: tests that need it fail. Install the Google Cloud CLI, then: gcloud components install $component"
+      return 0
+    }
+  fi
+  has java && return 0
+  say "installing a Java runtime (Google's emulators run on it)"
+  apt_install default-jre-headless || say "java is missing: tests that need $component fail. Install Java 17 or later"
+}
+
+# Where tests look for it too: tests/src/servers/emulator.rs.
+has_emulator() {
+  local sdk linked=
+  if has gcloud; then linked=$(readlink -f "$(command -v gcloud)"); fi
+  for sdk in "${TIDEGATE_CLOUD_SDK:-}" "${linked%/bin/gcloud}" "$HOME/google-cloud-sdk" \
+    /usr/lib/google-cloud-sdk /usr/share/google-cloud-sdk /opt/google-cloud-sdk /snap/google-cloud-cli/current; do
+    if [ -n "$sdk" ] && [ -d "$sdk/platform/$1" ]; then return 0; fi
+  done
+  return 1
+}
+
 # The toolchain for plugins written in Rust: either the standard library for wasm32-unknown-unknown that rustup has, or Debian's Rust
 # with the library's source, built along. scripts/plugins.sh knows how to use each.
 need_guest_rust() {

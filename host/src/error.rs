@@ -245,6 +245,24 @@ codes! {
     VerifyPipeline = "TG0813";
     /// Something broke that never should: a defect of tidegate.
     Internal = "TG0901";
+    /// Pub/Sub cannot be reached.
+    PubsubUnreachable = "TG1001";
+    /// A right is missing in Pub/Sub.
+    PubsubDenied = "TG1002";
+    /// A topic is not there.
+    PubsubTopicMissing = "TG1003";
+    /// Pub/Sub cannot take messages now.
+    PubsubBusy = "TG1004";
+    /// There are no credentials for Pub/Sub, or they are not accepted.
+    PubsubCredentials = "TG1005";
+    /// Pub/Sub answered with another error.
+    PubsubError = "TG1006";
+    /// The endpoint of Pub/Sub is not valid.
+    PubsubConfiguration = "TG1007";
+    /// A subscription is not there.
+    PubsubSubscriptionMissing = "TG1020";
+    /// A subscription cannot be pulled from.
+    PubsubSubscriptionUnfit = "TG1021";
 }
 
 impl Code {

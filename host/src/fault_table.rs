@@ -25,7 +25,7 @@ impl Meaning {
 #[cfg(test)]
 mod tests {
     use super::Meaning;
-    use crate::{mongodb_faults, redis};
+    use crate::{mongodb_faults, pubsub, redis};
 
     /// The rows of a table in `docs/errors/README.md`.
     fn documented(heading: &str) -> Vec<String> {
@@ -49,5 +49,8 @@ mod tests {
         let redis: Vec<String> =
             redis::WRITES.iter().map(|row| line(&format!("`{}`", row.says), row.meaning(), row.why)).collect();
         assert_eq!(documented("Redis, when writing"), redis, "\n{}\n", redis.join("\n"));
+        let pubsub: Vec<String> =
+            pubsub::WRITES.iter().map(|row| line(&format!("`{}`", row.code.name()), row.meaning, row.why)).collect();
+        assert_eq!(documented("Pub/Sub, when publishing"), pubsub, "\n{}\n", pubsub.join("\n"));
     }
 }

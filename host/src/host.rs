@@ -547,6 +547,7 @@ fn describe_sink(sink: &SinkConfig) -> String {
             let part = |name: &Option<String>| name.clone().unwrap_or_else(|| "*".to_owned());
             format!("mongodb {}.{}", part(&mongodb.database), part(&mongodb.collection))
         }
+        SinkConfig::Pubsub(pubsub) => format!("pubsub {}", pubsub.topic),
         SinkConfig::File(file) => format!("file {}", file.path.display()),
         SinkConfig::Stdout(_) => "stdout".to_owned(),
     }

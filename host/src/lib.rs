@@ -29,6 +29,7 @@ pub mod pipeline;
 pub mod plugin;
 pub mod position;
 pub mod project;
+mod pubsub;
 pub mod receipt;
 mod redis;
 pub mod sink;

@@ -122,7 +122,7 @@ async fn source(config: &Config, name: &str, pipeline: &PipelineConfig) -> Vec<F
         // An open one begins to read all keys.
         SourceConfig::Redis(redis) if redis.keys.is_some() => return findings,
         // What comes in there is not to be taken from whom it is for.
-        SourceConfig::Stdin(_) => return findings,
+        SourceConfig::Stdin(_) | SourceConfig::Pubsub(_) => return findings,
         _ => {}
     }
     let limits = BatchLimits { max_events: 1, max_bytes: 1 << 20, linger: Duration::ZERO };

@@ -3,6 +3,7 @@
 mod ledger;
 pub mod lines;
 pub mod mongodb;
+pub mod pubsub;
 pub mod redis;
 pub(crate) mod template;
 mod told;
@@ -233,6 +234,8 @@ pub enum AnySink {
     Redis(Box<redis::RedisSink>),
     /// MongoDB collections.
     Mongodb(Box<mongodb::MongodbSink>),
+    /// Topics of Pub/Sub.
+    Pubsub(Box<pubsub::PubsubSink>),
     /// Files of changes.
     File(lines::FileSink),
     /// Standard output.
@@ -247,6 +250,7 @@ impl AnySink {
         match config {
             SinkConfig::Redis(config) => Self::Redis(Box::new(redis::RedisSink::new(config, pipeline, name))),
             SinkConfig::Mongodb(config) => Self::Mongodb(Box::new(mongodb::MongodbSink::new(config, pipeline, name))),
+            SinkConfig::Pubsub(config) => Self::Pubsub(Box::new(pubsub::PubsubSink::new(config, pipeline))),
             SinkConfig::File(config) => Self::File(lines::FileSink::new(config)),
             SinkConfig::Stdout(_) => Self::Stdout(lines::StdoutSink),
         }
@@ -258,6 +262,7 @@ impl Sink for AnySink {
         match self {
             Self::Redis(sink) => sink.open().await,
             Self::Mongodb(sink) => sink.open().await,
+            Self::Pubsub(sink) => sink.open().await,
             Self::File(sink) => sink.open().await,
             Self::Stdout(sink) => sink.open().await,
             Self::Dry(sink) => sink.open().await,
@@ -268,6 +273,7 @@ impl Sink for AnySink {
         match self {
             Self::Redis(sink) => sink.write(writes).await,
             Self::Mongodb(sink) => sink.write(writes).await,
+            Self::Pubsub(sink) => sink.write(writes).await,
             Self::File(sink) => sink.write(writes).await,
             Self::Stdout(sink) => sink.write(writes).await,
             Self::Dry(sink) => sink.write(writes).await,
@@ -281,7 +287,7 @@ macro_rules! keeper {
         match $self {
             AnySink::Redis($sink) => $keep,
             AnySink::Mongodb($sink) => $keep,
-            AnySink::File(_) | AnySink::Stdout(_) | AnySink::Dry(_) => Err(Fault::fatal(
+            AnySink::Pubsub(_) | AnySink::File(_) | AnySink::Stdout(_) | AnySink::Dry(_) => Err(Fault::fatal(
                 Code::Internal,
                 "a sink without positions was asked for them; this is a defect of tidegate, please report it",
             )),
@@ -313,6 +319,7 @@ impl AnySink {
         match self {
             Self::Redis(sink) => sink.examine(keeps).await,
             Self::Mongodb(sink) => sink.examine(keeps).await,
+            Self::Pubsub(sink) => sink.examine().await,
             Self::File(_) | Self::Stdout(_) | Self::Dry(_) => Vec::new(),
         }
     }
@@ -325,6 +332,7 @@ impl AnySink {
                 let part = |name: &Option<String>, own: &str| name.clone().unwrap_or_else(|| own.to_owned());
                 format!("mongodb {}.{}", part(&config.database, "{database}"), part(&config.collection, "{collection}"))
             }
+            SinkConfig::Pubsub(config) => format!("pubsub {}/{}", config.connection.project, config.topic),
             SinkConfig::File(config) => format!("file {}", config.path.display()),
             SinkConfig::Stdout(_) => "stdout".to_owned(),
         }
@@ -339,7 +347,16 @@ impl AnySink {
     pub fn latest(&self) -> Option<LatestConfig> {
         match self {
             Self::Redis(sink) => sink.latest(),
-            Self::Mongodb(_) | Self::File(_) | Self::Stdout(_) | Self::Dry(_) => None,
+            Self::Mongodb(_) | Self::Pubsub(_) | Self::File(_) | Self::Stdout(_) | Self::Dry(_) => None,
+        }
+    }
+
+    /// Whether a sink writes the newest state of a document over the one before, rather than one change behind the other.
+    pub const fn writes_states(config: &SinkConfig) -> bool {
+        match config {
+            SinkConfig::Redis(redis) => !matches!(redis.mode, RedisMode::Stream | RedisMode::List | RedisMode::Pubsub),
+            SinkConfig::Mongodb(mongodb) => !matches!(mongodb.mode, crate::config::WriteMode::Append),
+            SinkConfig::Pubsub(_) | SinkConfig::File(_) | SinkConfig::Stdout(_) => false,
         }
     }
 
@@ -349,7 +366,8 @@ impl AnySink {
             // What is sent to whoever listens is nowhere beside a position.
             SinkConfig::Redis(redis) => !matches!(redis.mode, RedisMode::Pubsub),
             SinkConfig::Mongodb(_) => true,
-            SinkConfig::File(_) | SinkConfig::Stdout(_) => false,
+            // A topic stores nothing beside its messages.
+            SinkConfig::Pubsub(_) | SinkConfig::File(_) | SinkConfig::Stdout(_) => false,
         }
     }
 }
@@ -359,7 +377,7 @@ impl Keeper for AnySink {
         match self {
             Self::Redis(sink) => sink.place(),
             Self::Mongodb(sink) => sink.place(),
-            Self::File(_) | Self::Stdout(_) | Self::Dry(_) => String::new(),
+            Self::Pubsub(_) | Self::File(_) | Self::Stdout(_) | Self::Dry(_) => String::new(),
         }
     }
 
@@ -387,7 +405,7 @@ impl Keeper for AnySink {
         match self {
             Self::Redis(sink) => sink.release().await,
             Self::Mongodb(sink) => sink.release().await,
-            Self::File(_) | Self::Stdout(_) | Self::Dry(_) => {}
+            Self::Pubsub(_) | Self::File(_) | Self::Stdout(_) | Self::Dry(_) => {}
         }
     }
 

@@ -133,7 +133,7 @@ impl Template {
     }
 
     /// The name, where it is the same for every change.
-    pub(super) fn fixed(&self) -> Option<&str> {
+    pub(crate) fn fixed(&self) -> Option<&str> {
         match self.0.as_slice() {
             [Part::Text(text)] => Some(text),
             _ => None,

@@ -1,7 +1,9 @@
 //! Where changes come from: one file or folder per system.
 
+mod document;
 pub mod lines;
 pub mod mongodb;
+pub mod pubsub;
 pub mod redis;
 
 use std::{
@@ -116,6 +118,8 @@ pub enum AnySource {
     Redis(Box<redis::RedisSource>),
     /// Keys of Redis.
     RedisKeys(Box<redis::KeysSource>),
+    /// A subscription of Pub/Sub.
+    Pubsub(Box<pubsub::PubsubSource>),
     /// A file of changes.
     File(Box<lines::FileSource>),
     /// Changes on standard input.
@@ -140,6 +144,10 @@ impl AnySource {
                     Self::Redis(Box::new(if place.dry { source.dry() } else { source }))
                 }
             },
+            SourceConfig::Pubsub(config) => {
+                let source = pubsub::PubsubSource::new(config.clone(), limits).for_sinks(pipeline);
+                Self::Pubsub(Box::new(if place.dry { source.dry() } else { source }))
+            }
             SourceConfig::File(config) => Self::File(Box::new(lines::FileSource::new(config.path.clone(), limits))),
             SourceConfig::Stdin(_) => Self::Stdin(Box::new(lines::StdinSource::new(limits))),
         }
@@ -152,7 +160,11 @@ impl AnySource {
 
     /// Whether the system keeps for itself what was read, and gives again what was not acknowledged.
     pub const fn is_acknowledged(config: &SourceConfig) -> bool {
-        matches!(config, SourceConfig::Redis(config) if config.group.is_some())
+        match config {
+            SourceConfig::Redis(config) => config.group.is_some(),
+            SourceConfig::Pubsub(_) => true,
+            SourceConfig::Mongodb(_) | SourceConfig::File(_) | SourceConfig::Stdin(_) => false,
+        }
     }
 
     /// Whether silence is not enough to know that there is no more for now: the system says so itself.
@@ -168,10 +180,15 @@ impl AnySource {
     pub async fn positions_at(config: &SourceConfig, start: &StartAt, before: &Positions) -> Result<Positions, Fault> {
         match config {
             SourceConfig::Mongodb(config) => mongodb::MongodbSource::positions_at(config.clone(), start, before).await,
-            SourceConfig::Redis(_) | SourceConfig::File(_) | SourceConfig::Stdin(_) => Err(Fault::fatal(
-                Code::ConfigValue,
-                format!("{} has neither tokens nor times: they are those of a MongoDB source", Self::describe(config)),
-            )),
+            SourceConfig::Redis(_) | SourceConfig::Pubsub(_) | SourceConfig::File(_) | SourceConfig::Stdin(_) => {
+                Err(Fault::fatal(
+                    Code::ConfigValue,
+                    format!(
+                        "{} has neither tokens nor times: they are those of a MongoDB source",
+                        Self::describe(config)
+                    ),
+                ))
+            }
         }
     }
 
@@ -180,6 +197,7 @@ impl AnySource {
         match config {
             SourceConfig::Mongodb(config) => mongodb::examine(config).await,
             SourceConfig::Redis(config) => redis::examine(config).await,
+            SourceConfig::Pubsub(config) => pubsub::PubsubSource::examine(config).await,
             SourceConfig::File(_) | SourceConfig::Stdin(_) => Vec::new(),
         }
     }
@@ -189,6 +207,7 @@ impl AnySource {
         match config {
             SourceConfig::Mongodb(config) => mongodb::MongodbSource::describe(config),
             SourceConfig::Redis(config) => redis::RedisSource::describe(config),
+            SourceConfig::Pubsub(config) => pubsub::PubsubSource::describe(config),
             SourceConfig::File(config) => format!("file {}", config.path.display()),
             SourceConfig::Stdin(_) => "stdin".to_owned(),
         }
@@ -201,6 +220,7 @@ impl Source for AnySource {
             Self::Mongodb(source) => source.open(from).await,
             Self::Redis(source) => source.open(from).await,
             Self::RedisKeys(source) => source.open(from).await,
+            Self::Pubsub(source) => source.open(from).await,
             Self::File(source) => source.open(from).await,
             Self::Stdin(source) => source.open(from).await,
         }
@@ -211,6 +231,7 @@ impl Source for AnySource {
             Self::Mongodb(source) => source.next().await,
             Self::Redis(source) => source.next().await,
             Self::RedisKeys(source) => source.next().await,
+            Self::Pubsub(source) => source.next().await,
             Self::File(source) => source.next().await,
             Self::Stdin(source) => source.next().await,
         }
@@ -220,6 +241,7 @@ impl Source for AnySource {
         match self {
             Self::Redis(source) => source.settle().await,
             Self::RedisKeys(source) => source.settle().await,
+            Self::Pubsub(source) => source.settle().await,
             Self::Mongodb(_) | Self::File(_) | Self::Stdin(_) => {}
         }
     }

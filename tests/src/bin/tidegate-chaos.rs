@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use serde_json::json;
-use tidegate_tests::chaos::{Fault, Mirror, MirrorReport, Mode, Report, Scenario, Servers, Target};
+use tidegate_tests::chaos::{Fault, Mirror, MirrorReport, Mode, Report, ScaleOut, Scenario, Servers, Target};
 
 /// Writes to a real MongoDB while tidegate, its servers and the network are killed, frozen, filled up and cut, and then looks for
 /// every change at the sink; then mirrors a million documents under way. Ends with 1 when a change is missing, out of order, or (in
@@ -52,6 +52,8 @@ struct Arguments {
 enum Alone {
     /// Copies many documents between two MongoDB servers while writers change them and tidegate is killed, and compares every byte
     Mirror(MirrorArguments),
+    /// Runs plugins on several hosts that share a subscription of Pub/Sub, kills hosts, and looks for every change in Redis
+    ScaleOut(ScaleOutArguments),
 }
 
 #[derive(Debug, Args)]
@@ -64,6 +66,25 @@ struct MirrorArguments {
     writers: u32,
     /// Kills of tidegate during the copy; one more comes behind it
     #[arg(long, default_value_t = 2)]
+    kills: usize,
+    /// What everything left to chance is drawn from; none: a new one, which is printed
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+struct ScaleOutArguments {
+    /// Changes that are written
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(i32).range(100..))]
+    changes: i32,
+    /// Documents that they are of
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i32).range(1..))]
+    documents: i32,
+    /// Hosts that share the subscription
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    workers: u32,
+    /// Kills, each of one of all hosts
+    #[arg(long, default_value_t = 20)]
     kills: usize,
     /// What everything left to chance is drawn from; none: a new one, which is printed
     #[arg(long)]
@@ -100,9 +121,16 @@ async fn main() -> ExitCode {
 }
 
 async fn chaos(arguments: &Arguments) -> Result<bool> {
-    if let Some(Alone::Mirror(MirrorArguments { documents, writers, kills, seed })) = arguments.alone {
-        let mirror = Mirror { documents, writers, kills, seed: drawn(seed) };
-        return Ok(run_mirror(&mirror).await?.is_good());
+    match arguments.alone {
+        Some(Alone::Mirror(MirrorArguments { documents, writers, kills, seed })) => {
+            let mirror = Mirror { documents, writers, kills, seed: drawn(seed) };
+            return Ok(run_mirror(&mirror).await?.is_good());
+        }
+        Some(Alone::ScaleOut(ScaleOutArguments { changes, documents, workers, kills, seed })) => {
+            let run = ScaleOut { changes, documents, workers: workers as usize, kills, seed: drawn(seed) };
+            return run_scale_out(&run).await;
+        }
+        None => {}
     }
     let seed = drawn(arguments.seed);
     let mut reports: Vec<Report> = Vec::new();
@@ -149,6 +177,28 @@ async fn run_mirror(mirror: &Mirror) -> Result<MirrorReport> {
     bar.finish_and_clear();
     print_mirror(&report);
     Ok(report)
+}
+
+async fn run_scale_out(run: &ScaleOut) -> Result<bool> {
+    let bar = ProgressBar::new_spinner();
+    let style = ProgressStyle::with_template("scale-out {elapsed} {msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    let report = run.run(|step| bar.set_message(step)).await.context("scale-out")?;
+    bar.finish_and_clear();
+    let verdict = &report.verdict;
+    println!("\nplugins on {} hosts: {:.0} seconds", run.workers, report.elapsed.as_secs_f64());
+    row("kills of the publisher", report.publisher_kills);
+    row("kills of workers", report.worker_kills);
+    row("changes checked", count(verdict.changes));
+    row("gaps", count(verdict.gaps.len()));
+    row("doubles (allowed)", count(verdict.doubles.len()));
+    row("steps back", count(verdict.steps_back.len()));
+    row("dead letters", count(verdict.letters));
+    println!("  read by each worker since its last start: {:?}", report.shares);
+    for trouble in &report.trouble {
+        println!("  {trouble}");
+    }
+    Ok(report.is_good())
 }
 
 fn scenarios(arguments: &Arguments, target: Target, seed: u64) -> Vec<Scenario> {

@@ -2,15 +2,14 @@
 #![allow(clippy::print_stdout)] // what it prints is what it is for
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
-use std::time::Duration;
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use rustix::process::{Pid, Signal, kill_process};
-use tidegate_tests::Process;
-use tidegate_tests::servers::{MONGODB_URI, Mongo, MongoOptions, REDIS_URL, Redis, RedisOptions};
+use tidegate_tests::servers::{
+    EMULATORS, Emulator, Emulators, Kind, MONGODB_URI, Mongo, MongoOptions, REDIS_URL, Redis, RedisOptions,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Starts a MongoDB replica set, a Redis and Google's emulators on free ports, and stops them at the end.
@@ -32,6 +31,9 @@ struct Exec {
     /// A bigger cache and an oplog of 8 GB, for benchmarks
     #[arg(long)]
     bench: bool,
+    /// Starts Google's emulators too and sets PUBSUB_EMULATOR_HOST and FIRESTORE_EMULATOR_HOST; tests start them when they need them
+    #[arg(long)]
+    emulators: bool,
     /// The command and its arguments
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
@@ -58,18 +60,30 @@ async fn run(exec: Exec) -> Result<ExitCode> {
     // Listened to from the start: an interrupt while the servers start must stop them too.
     let mut signals = Signals::new()?;
     let options = if exec.bench { MongoOptions::bench() } else { MongoOptions::default() };
-    let (mongo, redis) = tokio::select! {
-        started = start(options) => started?,
+    let emulators = Emulators::open()?;
+    let addresses = async {
+        match exec.emulators {
+            true => tokio::try_join!(emulators.address(Kind::PubSub), emulators.address(Kind::Firestore)).map(Some),
+            false => Ok(None),
+        }
+    };
+    let ((mongo, redis), addresses) = tokio::select! {
+        started = async { tokio::try_join!(start(options), addresses) } => started?,
         signal = signals.next() => return Ok(code_of_signal(signal)),
     };
     let (program, arguments) = exec.command.split_first().context("no command")?;
     // In this process group, so that it has the terminal and gets Ctrl-C itself.
-    let mut child = tokio::process::Command::new(program)
+    let mut command = tokio::process::Command::new(program);
+    if let Some((pubsub, firestore)) = addresses {
+        command.env(Kind::PubSub.variable(), pubsub).env(Kind::Firestore.variable(), firestore);
+    }
+    let mut child = command
         .args(arguments)
         .env("MONGODB_URI", mongo.uri())
         .env("REDIS_URL", redis.url())
         .env(MONGODB_URI, mongo.uri())
         .env(REDIS_URL, redis.url())
+        .env(EMULATORS, emulators.socket())
         .spawn()
         .with_context(|| format!("starting {}", program.to_string_lossy()))?;
     loop {
@@ -101,35 +115,25 @@ fn code_of_signal(signal: i32) -> ExitCode {
 
 async fn serve() -> Result<ExitCode> {
     let mut signals = Signals::new()?;
-    let sdk = cloud_sdk().await;
-    let emulators = [
-        Emulator {
-            name: "pubsub",
-            title: "Pub/Sub emulator",
-            folder: "pubsub-emulator",
-            variable: "PUBSUB_EMULATOR_HOST",
-        },
-        Emulator {
-            name: "firestore",
-            title: "Firestore emulator",
-            folder: "cloud-firestore-emulator",
-            variable: "FIRESTORE_EMULATOR_HOST",
-        },
-    ];
     eprintln!("starting ...");
-    let (mongo, redis) = tokio::select! {
-        started = start(MongoOptions::default()) => started?,
+    let all = async { tokio::join!(start(MongoOptions::default()), emulators()) };
+    let (servers, emulators) = tokio::select! {
+        started = all => started,
         _ = signals.next() => return Ok(ExitCode::SUCCESS),
     };
-    let mut rows = vec![("MongoDB", "MONGODB_URI", mongo.uri().to_owned()), ("Redis", "REDIS_URL", redis.url())];
+    let (mongo, redis) = servers?;
+    let mut rows = vec![
+        ("MongoDB".to_owned(), "MONGODB_URI", mongo.uri().to_owned()),
+        ("Redis".to_owned(), "REDIS_URL", redis.url()),
+    ];
     let mut running = vec![];
-    for emulator in &emulators {
-        match emulator.start(sdk.as_deref()).await {
-            Ok(started) => {
-                rows.push((emulator.title, emulator.variable, started.address.clone()));
-                running.push(started);
+    for (kind, emulator) in emulators {
+        match emulator {
+            Ok(emulator) => {
+                rows.push((kind.to_string(), kind.variable(), emulator.address()));
+                running.push(emulator);
             }
-            Err(error) => eprintln!("{}: {error:#}", emulator.title),
+            Err(error) => eprintln!("left out: {error:#}"),
         }
     }
     println!();
@@ -147,64 +151,10 @@ async fn serve() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// An emulator of Google's that gcloud runs.
-struct Emulator {
-    name: &'static str,
-    title: &'static str,
-    /// Where it lies in the SDK.
-    folder: &'static str,
-    /// The variable that Google's client libraries read.
-    variable: &'static str,
-}
-
-struct RunningEmulator {
-    address: String,
-    _process: Process,
-    _folder: tempfile::TempDir,
-}
-
-impl Emulator {
-    async fn start(&self, sdk: Option<&Path>) -> Result<RunningEmulator> {
-        let sdk = sdk.context("not installed, left out: it comes with the Google Cloud CLI (gcloud)")?;
-        anyhow::ensure!(
-            sdk.join("platform").join(self.folder).is_dir(),
-            "not installed, left out: `gcloud components install {}` (or your system's package of it) installs it",
-            self.folder
-        );
-        let folder = tempfile::Builder::new().prefix("tidegate-emulator-").tempdir()?;
-        let port = tidegate_tests::servers::free_port();
-        let address = format!("127.0.0.1:{port}");
-        let log = folder.path().join("log");
-        let output = std::fs::File::create(&log).context("making its log")?;
-        let mut command = std::process::Command::new("gcloud");
-        command
-            .args(["beta", "emulators", self.name, "start", "--project=demo", "--quiet"])
-            .arg(format!("--host-port={address}"))
-            .env("CLOUDSDK_EMULATOR_DATA", folder.path())
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output);
-        if self.name == "pubsub" {
-            command.arg(format!("--data-dir={}", folder.path().display()));
-        }
-        let mut process = Process::spawn(self.title, command)?;
-        tidegate_tests::servers::wait_open(port, &mut process, Duration::from_secs(60))
-            .await
-            .map_err(|state| anyhow::anyhow!("{state}: {}", std::fs::read_to_string(&log).unwrap_or_default()))?;
-        Ok(RunningEmulator { address, _process: process, _folder: folder })
-    }
-}
-
-/// The folder of the Google Cloud SDK, where there is one.
-async fn cloud_sdk() -> Option<PathBuf> {
-    let output = tokio::process::Command::new("gcloud")
-        .args(["info", "--format=value(installation.sdk_root)"])
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .ok()?;
-    let root = String::from_utf8(output.stdout).ok()?;
-    output.status.success().then(|| PathBuf::from(root.trim()))
+/// Both emulators, each or why not: work by hand needs them seldom, and goes on without.
+async fn emulators() -> [(Kind, Result<Emulator>); 2] {
+    let (pubsub, firestore) = tokio::join!(Emulator::try_start(Kind::PubSub), Emulator::try_start(Kind::Firestore));
+    [(Kind::PubSub, pubsub), (Kind::Firestore, firestore)]
 }
 
 /// What asks this program to end.

@@ -3,7 +3,8 @@
 //!
 //! A [`Scenario`] says what is struck and in which order (drawn from a seed that is printed), and where changes go; its
 //! [`Report`] counts what was lost ([gaps](Verdict::gaps)), came twice ([doubles](Verdict::doubles)) or went back
-//! ([steps back](Verdict::steps_back)). A [`Mirror`] copies many documents while they change, and compares both sides by their bytes.
+//! ([steps back](Verdict::steps_back)). A [`Mirror`] copies many documents while they change, and compares both sides by their bytes. A [`ScaleOut`] spreads
+//! plugins over several hosts by way of Pub/Sub.
 
 mod fault;
 mod inject;
@@ -11,6 +12,7 @@ mod ledger;
 mod mirror;
 mod report;
 mod run;
+mod scale_out;
 mod scenario;
 mod sink;
 mod world;
@@ -20,5 +22,6 @@ pub use fault::Fault;
 pub use ledger::{Arrival, Verdict, Written, judge};
 pub use mirror::{Difference, Mirror, MirrorReport};
 pub use report::Report;
+pub use scale_out::{ScaleOut, ScaleOutReport};
 pub use scenario::{Mode, Scenario, Servers, Target};
 pub use writer::{Writer, WriterOptions};

@@ -1,15 +1,21 @@
 //! Real servers on free ports, in folders of their own, gone when dropped.
 
 mod binary;
+pub mod emulator;
+mod lazy;
 pub mod mongod;
 mod port;
+mod pubsub;
 pub mod redis;
 mod version;
 
 use tokio::sync::OnceCell;
 
+pub use self::emulator::{Emulator, Kind, PROJECT};
+pub use self::lazy::{EMULATORS, Emulators, emulator};
 pub use self::mongod::{Mongo, MongoOptions};
 pub use self::port::{free_port, wait_open};
+pub use self::pubsub::{PubSub, message};
 pub use self::redis::{Redis, RedisOptions, StreamEntry, read_stream};
 pub use self::version::Version;
 

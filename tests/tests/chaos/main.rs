@@ -6,6 +6,7 @@
 mod at_least_once;
 mod into_mongodb;
 mod into_redis;
+mod scale_out;
 
 use tidegate_tests::chaos::{Fault, Mode, Report, Scenario, Target};
 

@@ -23,6 +23,10 @@ mod once;
 
 mod order;
 mod parity;
+mod pubsub;
+mod pubsub_messages;
+mod pubsub_pipeline;
+mod pubsub_source;
 mod redis_down;
 mod redis_json;
 mod redis_keys;

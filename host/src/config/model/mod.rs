@@ -6,6 +6,8 @@ mod connection;
 mod mongodb;
 mod pipeline;
 mod plugins;
+mod pubsub;
+mod pubsub_source;
 mod redis;
 mod redis_connection;
 mod redis_keys;
@@ -18,8 +20,8 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, de};
 
 pub use self::{
-    alerts::*, mongodb::*, pipeline::*, plugins::*, redis::*, redis_connection::*, redis_keys::*, redis_source::*,
-    store::*,
+    alerts::*, mongodb::*, pipeline::*, plugins::*, pubsub::*, pubsub_source::*, redis::*, redis_connection::*,
+    redis_keys::*, redis_source::*, store::*,
 };
 use super::units::Span;
 

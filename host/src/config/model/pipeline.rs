@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::{
     super::units::{ByteSize, Span},
-    CheckpointConfig, DeadLetterConfig, LimitsConfig, MongodbSinkConfig, MongodbSourceConfig, RedisSinkConfig,
-    RedisSourceConfig, SinkCheckpointConfig,
+    CheckpointConfig, DeadLetterConfig, LimitsConfig, MongodbSinkConfig, MongodbSourceConfig, PubsubSinkConfig,
+    PubsubSourceConfig, RedisSinkConfig, RedisSourceConfig, SinkCheckpointConfig,
 };
 
 /// A pipeline.
@@ -79,6 +79,8 @@ pub enum SourceConfig {
     Mongodb(MongodbSourceConfig),
     /// Redis streams.
     Redis(RedisSourceConfig),
+    /// A subscription of Google Cloud Pub/Sub.
+    Pubsub(PubsubSourceConfig),
     /// A file of changes, JSON Lines; ends at the end of the file.
     File(FileSourceConfig),
     /// Changes on standard input, JSON Lines; ends when it is closed.
@@ -196,6 +198,8 @@ pub enum SinkConfig {
     Redis(Box<RedisSinkConfig>),
     /// MongoDB collections.
     Mongodb(MongodbSinkConfig),
+    /// Topics of Google Cloud Pub/Sub.
+    Pubsub(PubsubSinkConfig),
     /// A file of changes, JSON Lines.
     File(FileSinkConfig),
     /// Standard output, JSON Lines.

@@ -4,6 +4,8 @@ mod alerts;
 mod mongodb;
 mod pipeline;
 mod plugins;
+mod pubsub;
+mod pubsub_source;
 mod redis;
 mod redis_source;
 

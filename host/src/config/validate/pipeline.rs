@@ -34,7 +34,11 @@ impl Check<'_> {
 
         let sinks = at.key("sinks");
         if pipeline.sinks.is_empty() {
-            self.value(&sinks, "is empty", "add a sink: a name, and under it one of redis, mongodb, file, stdout");
+            self.value(
+                &sinks,
+                "is empty",
+                "add a sink: a name, and under it one of redis, mongodb, pubsub, file, stdout",
+            );
         }
         for (sink_name, sink) in &pipeline.sinks {
             let at = sinks.key(sink_name);
@@ -124,7 +128,7 @@ impl Check<'_> {
                 let other = pipeline.sinks.iter().find(|(_, sink)| !AnySink::keeps_positions(sink));
                 if let Some((name, _)) = other {
                     let message = format!("`checkpoint: sink`, but the sink `{name}` cannot keep a position");
-                    let help = "redis (but for `mode: pubsub`) and mongodb can; give the pipeline only such sinks, or take `checkpoint: file`, mongodb or redis";
+                    let help = "redis (but for `mode: pubsub`) and mongodb can, and Google Cloud Pub/Sub stores nothing beside messages; give the pipeline only such sinks, or take `checkpoint: file`, mongodb or redis";
                     self.report(&at, Code::ConfigConflict, message, help);
                 } else if !AnySource::has_positions(&pipeline.source) {
                     let message = "`checkpoint: sink`, but the source has no positions".to_owned();
@@ -176,6 +180,7 @@ impl Check<'_> {
         match source {
             SourceConfig::Mongodb(mongodb) => self.mongodb_source(&at.key("mongodb"), mongodb),
             SourceConfig::Redis(redis) => self.redis_source(&at.key("redis"), redis),
+            SourceConfig::Pubsub(pubsub) => self.pubsub_source(&at.key("pubsub"), pubsub),
             SourceConfig::File(file) => {
                 let at = at.key("file").key("path");
                 self.path(&at, &file.path);
@@ -204,6 +209,7 @@ impl Check<'_> {
         match sink {
             SinkConfig::Redis(redis) => self.redis_sink(&at.key("redis"), redis),
             SinkConfig::Mongodb(mongodb) => self.mongodb_sink(&at.key("mongodb"), mongodb),
+            SinkConfig::Pubsub(pubsub) => self.pubsub_sink(&at.key("pubsub"), pubsub),
             SinkConfig::File(file) => {
                 let at = at.key("file").key("path");
                 self.path(&at, &file.path);

@@ -253,7 +253,7 @@ impl Check<'_> {
         let source = match source {
             SourceConfig::Mongodb(source) => source,
             SourceConfig::Redis(source) => return self.redis_loop(&at, name, redis, source),
-            SourceConfig::File(_) | SourceConfig::Stdin(_) => return,
+            SourceConfig::Pubsub(_) | SourceConfig::File(_) | SourceConfig::Stdin(_) => return,
         };
         if redis.mode.is_state() && source.full_document == FullDocument::Off {
             let message = format!("updates come without their documents, and the sink `{name}` writes whole documents");

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use bson::{Document, RawDocumentBuf};
-use bytes::Bytes;
 use bytestring::ByteString;
 use redis::Value;
 
@@ -11,9 +9,9 @@ use super::{naming::Naming, place::EntryId};
 use crate::{
     change::{Change, Doc, Header, Headers, Namespace, Operation},
     config::{EntryForm, EntryFormat, RedisSourceConfig},
-    format::{
-        elements::{Elements, Malformed, kind},
-        from_json,
+    format::elements::kind,
+    source::document::{
+        Written, begun, document, element, ended, finished, json_element, key_of, no_key, text, with_id,
     },
 };
 
@@ -176,17 +174,8 @@ impl Rules {
     /// Writes the value of the field `field` under a name.
     fn field(&self, document: &mut Vec<u8>, name: &[u8], field: &[u8], value: &[u8]) -> Result<(), String> {
         if self.json_fields.iter().any(|json| json.as_bytes() == field) {
-            // Parsed as the value of a document, so that Extended JSON at its top is understood too.
-            let json: serde_json::Value = serde_json::from_slice(value)
-                .map_err(|cause| format!("its field `{}` is no JSON: {cause}", String::from_utf8_lossy(field)))?;
-            let value = bson::Bson::try_from(json).map_err(|cause| {
-                format!("its field `{}` is no Extended JSON: {cause}", String::from_utf8_lossy(field))
-            })?;
-            let wrapped = RawDocumentBuf::try_from(&bson::doc! { "v": value }).map_err(|cause| cause.to_string())?;
-            let bytes = wrapped.as_bytes();
-            let parsed = Elements::of(bytes).ok().and_then(|mut elements| elements.next()).and_then(Result::ok);
-            let parsed = parsed.ok_or("its JSON cannot be written as BSON")?;
-            return element(document, name, Written::Raw(parsed.kind, parsed.value));
+            let what = format!("its field `{}`", String::from_utf8_lossy(field));
+            return json_element(document, name, &what, value);
         }
         let written = match std::str::from_utf8(value) {
             Ok(text) => Written::Text(text.as_bytes()),
@@ -209,27 +198,7 @@ impl Rules {
         }
         let value = found.ok_or_else(|| format!("it has no field `{field}`, which is to hold its document"))?;
         let inner = document(self.format, field, value)?;
-        let bytes = inner.as_bytes();
-        let malformed = |cause: Malformed| cause.to_string();
-        let find = |name: &str| Elements::of(bytes).and_then(|all| all.find(name.as_bytes())).map_err(malformed);
-        let mut out = begun(bytes.len() + 64);
-        match &self.key {
-            Some(key) => {
-                let id = find(key)?.ok_or_else(|| no_key(key))?;
-                element(&mut out, b"_id", Written::Raw(id.kind, id.value))?;
-            }
-            None => match find("_id")? {
-                Some(id) => element(&mut out, b"_id", Written::Raw(id.kind, id.value))?,
-                None => element(&mut out, b"_id", Written::Text(entry.id.to_string().as_bytes()))?,
-            },
-        }
-        for inner in Elements::of(bytes).map_err(malformed)? {
-            let inner = inner.map_err(malformed)?;
-            if inner.name != b"_id" {
-                element(&mut out, inner.name, Written::Raw(inner.kind, inner.value))?;
-            }
-        }
-        Ok(out)
+        with_id(&inner, self.key.as_deref(), &entry.id.to_string())
     }
 
     /// The change that the stream sink of tidegate wrote.
@@ -308,105 +277,6 @@ fn change(
         headers,
         position: None,
     }
-}
-
-fn no_key(key: &str) -> String {
-    format!("it has no field `{key}`, which is to be its key")
-}
-
-fn text(bytes: &[u8], what: &str) -> Result<ByteString, String> {
-    ByteString::try_from(Bytes::copy_from_slice(bytes)).map_err(|_| format!("{what} is no UTF-8 text"))
-}
-
-/// A document that a field holds.
-fn document(format: EntryFormat, field: &str, bytes: &[u8]) -> Result<Doc, String> {
-    match format {
-        EntryFormat::Bson => {
-            Doc::from_bytes(Bytes::copy_from_slice(bytes)).map_err(|cause| format!("its `{field}` is no BSON: {cause}"))
-        }
-        EntryFormat::Json | EntryFormat::Extjson => {
-            if let Some(read) = from_json::document(bytes) {
-                return Doc::from_bytes(Bytes::from(read)).map_err(|cause| cause.to_string());
-            }
-            let json: serde_json::Map<String, serde_json::Value> =
-                serde_json::from_slice(bytes).map_err(|cause| format!("its `{field}` is no JSON object: {cause}"))?;
-            let wrong = |cause: &dyn std::fmt::Display| format!("its `{field}` is no Extended JSON: {cause}");
-            let document = Document::try_from(json).map_err(|cause| wrong(&cause))?;
-            RawDocumentBuf::try_from(&document).map(Doc::from).map_err(|cause| wrong(&cause))
-        }
-    }
-}
-
-/// The key of a document: its `_id`.
-fn key_of(document: &Doc) -> Result<Doc, String> {
-    let found =
-        Elements::of(document.as_bytes()).and_then(|all| all.find(b"_id")).map_err(|cause| cause.to_string())?;
-    let found = found.ok_or("its document has no `_id`")?;
-    let mut key = begun(found.value.len() + 16);
-    element(&mut key, b"_id", Written::Raw(found.kind, found.value))?;
-    finished(key)
-}
-
-/// A value of a document that is being written.
-pub(super) enum Written<'a> {
-    /// UTF-8.
-    Text(&'a [u8]),
-    /// What is no text.
-    Bytes(&'a [u8]),
-    /// Type and bytes as they are.
-    Raw(u8, &'a [u8]),
-}
-
-/// A document that is being written: room for its length comes first.
-pub(super) fn begun(capacity: usize) -> Vec<u8> {
-    let mut document = Vec::with_capacity(capacity);
-    document.extend_from_slice(&[0; 4]);
-    document
-}
-
-pub(super) fn element(document: &mut Vec<u8>, name: &[u8], value: Written<'_>) -> Result<(), String> {
-    if name.contains(&0) || std::str::from_utf8(name).is_err() {
-        let name = name.escape_ascii();
-        return Err(format!("the name of its field `{name}` is no UTF-8 text without NUL, as BSON asks for"));
-    }
-    let length = |bytes: &[u8], more: usize| {
-        i32::try_from(bytes.len() + more).map(i32::to_le_bytes).map_err(|_| "it is too long for BSON".to_owned())
-    };
-    document.push(match value {
-        Written::Text(_) => kind::STRING,
-        Written::Bytes(_) => kind::BINARY,
-        Written::Raw(kind, _) => kind,
-    });
-    document.extend_from_slice(name);
-    document.push(0);
-    match value {
-        Written::Text(text) => {
-            document.extend_from_slice(&length(text, 1)?);
-            document.extend_from_slice(text);
-            document.push(0);
-        }
-        Written::Bytes(bytes) => {
-            document.extend_from_slice(&length(bytes, 0)?);
-            // The generic subtype.
-            document.push(0);
-            document.extend_from_slice(bytes);
-        }
-        Written::Raw(_, bytes) => document.extend_from_slice(bytes),
-    }
-    Ok(())
-}
-
-pub(super) fn ended(mut document: Vec<u8>) -> Result<Vec<u8>, String> {
-    document.push(0);
-    let length = i32::try_from(document.len()).map_err(|_| "it is too long for BSON".to_owned())?;
-    if let Some(place) = document.first_chunk_mut::<4>() {
-        *place = length.to_le_bytes();
-    }
-    Ok(document)
-}
-
-pub(super) fn finished(document: Vec<u8>) -> Result<Doc, String> {
-    Doc::from_bytes(Bytes::from(ended(document)?)).map_err(|cause| cause.to_string())
 }
 
 #[cfg(test)]

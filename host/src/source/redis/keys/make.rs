@@ -5,11 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytestring::ByteString;
 
 use super::{
-    super::{
-        naming::Naming,
-        place::partition,
-        rules::{Written, begun, element, ended, finished},
-    },
+    super::{naming::Naming, place::partition},
     at::At,
     log::{Entry, Kind},
     value::{VANISHED_AT, find, type_of},
@@ -18,6 +14,7 @@ use crate::{
     change::{Change, Doc, Headers, Namespace, Operation},
     config::{KeyShape, KeyType},
     format::elements::{Elements, kind},
+    source::document::{Written, begun, element, ended, finished},
 };
 
 /// Changes of one key that share a position: they go to a sink together or not at all.

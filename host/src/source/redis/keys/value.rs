@@ -10,11 +10,11 @@
 
 use redis::Value;
 
-use super::super::rules::{Written, begun, element, ended, finished};
 use crate::{
     change::Doc,
     config::KeyType,
     format::elements::{Element, Elements, kind},
+    source::document::{Written, begun, element, ended, finished},
 };
 
 /// The name of the date at which a vanished key was missed first.

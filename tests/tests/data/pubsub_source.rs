@@ -1,0 +1,441 @@
+//! A Pub/Sub subscription as a source, and two tidegates chained through a topic. A name begins with the row of parity it proves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use google_cloud_pubsub::model::{DeadLetterPolicy, Message, PushConfig};
+use mongodb::bson::{Bson, Document, doc, oid::ObjectId};
+use tidegate_tests::servers::{PROJECT, PubSub, Redis, RedisOptions, message};
+use tidegate_tests::{Host, HostOptions, Network, Proxy, eventually, field};
+
+use crate::scene::{Entry, PATIENCE, Scene, all, config};
+use crate::types::every_type;
+
+const LOG: &str = "log: { level: info, format: json }";
+
+/// A topic and a subscription of this test's own, which bear the same name.
+struct Feed {
+    pubsub: PubSub,
+    name: String,
+}
+
+impl Feed {
+    async fn new(scene: &Scene) -> Self {
+        let feed = Self::without(scene).await;
+        feed.pubsub.topic(&feed.name).await;
+        feed.pubsub.subscription(&feed.name, &feed.name).await;
+        feed
+    }
+
+    /// Nothing is made.
+    async fn without(scene: &Scene) -> Self {
+        Self { pubsub: PubSub::shared().await, name: format!("t-{}", scene.names.prefix()) }
+    }
+
+    fn source(&self, more: &str) -> String {
+        self.source_at(&self.pubsub.endpoint(), more)
+    }
+
+    fn source_at(&self, endpoint: &str, more: &str) -> String {
+        let name = &self.name;
+        format!(r#"{{ pubsub: {{ project: {PROJECT}, endpoint: "{endpoint}", subscription: "{name}", {more} }} }}"#)
+    }
+
+    async fn publish(&self, messages: impl IntoIterator<Item = Message>) {
+        self.pubsub.publish(&self.name, messages).await;
+    }
+
+    /// Numbered documents, each in the order of one of `keys` keys.
+    async fn publish_numbered(&self, range: std::ops::Range<i32>, keys: i32) {
+        let numbered = range.map(|n| {
+            let key = n % keys;
+            message(format!(r#"{{"n":{n},"key":{key}}}"#), &[]).set_ordering_key(format!("k{key}"))
+        });
+        self.publish(numbered).await;
+    }
+
+    /// That nothing comes to another subscriber: all is acknowledged, or in somebody's hands.
+    async fn assert_quiet(&self, time: Duration) {
+        let came = self.pubsub.drain(&self.name, time).await;
+        assert!(came.is_empty(), "{} messages came to another subscriber: {:?}", came.len(), came.first());
+    }
+}
+
+/// A sink: this test's database.
+fn mirror(scene: &Scene) -> String {
+    let (uri, database) = (&scene.mongodb_uri, scene.names.database());
+    format!(r#"{{ mongodb: {{ uri: "{uri}", database: "{database}" }} }}"#)
+}
+
+/// Asserts that the numbers of each key rise, but for doubles of what came before.
+fn assert_in_order(entries: &[Entry]) {
+    let mut last: BTreeMap<i64, i32> = BTreeMap::new();
+    for entry in entries {
+        let (key, n) = (entry.doc()["key"].as_i64().unwrap(), entry.n());
+        let last = last.entry(key).or_insert(n);
+        assert!(n >= *last, "key {key}: {n} came behind {last}");
+        *last = n;
+    }
+}
+
+fn seen(entries: &[Entry]) -> BTreeSet<i32> {
+    entries.iter().map(Entry::n).collect()
+}
+
+#[tokio::test]
+async fn messages_become_documents_by_what_they_say_of_themselves() {
+    let scene = Scene::shared().await;
+    let feed = Feed::new(&scene).await;
+    let sinks = format!("{{ copy: {}, out: {} }}", mirror(&scene), scene.stream_sink("out", "json"));
+    let pipeline = scene.pipeline("main", &feed.source("collection: things"), "[]", &sinks);
+    let mut host = scene.ready_host(&[pipeline]).await;
+    let id = ObjectId::new();
+    let bson = doc! { "_id": id, "long": 1_i64, "short": 1 }.to_vec().unwrap();
+    let scalar = r#"[1, {"$numberLong": "2"}]"#;
+    feed.publish([
+        message(r#"{"_id": "a", "at": {"$date": "2026-01-31T12:00:00Z"}}"#, &[("shop", "north"), ("Area", "1")]),
+        message(bson, &[("content_type", "application/bson")]),
+        message(scalar, &[("content-type", "application/json; charset=utf-8")]),
+        message("no JSON {", &[]),
+        message(vec![0xff, 0x00], &[]),
+        message("", &[("only", "attributes")]),
+        message(r#"{"_id": "text"}"#, &[("content_type", "text/plain")]),
+    ])
+    .await;
+    scene.wait_length("out", 7).await;
+    eventually(PATIENCE, "seven documents", async || {
+        let count = scene.collection("things").count_documents(doc! {}).await.unwrap();
+        if count == 7 { Ok(()) } else { Err(count) }
+    })
+    .await;
+    assert_eq!(host.stop().await, Some(0));
+    feed.assert_quiet(Duration::from_millis(500)).await;
+
+    let documents = all(&scene.collection("things")).await;
+    let find = |holds: &dyn Fn(&Document) -> bool| documents.iter().find(|document| holds(document)).unwrap();
+    let first = find(&|document| document.get_str("_id").is_ok_and(|id| id == "a"));
+    assert!(first.get_datetime("at").is_ok(), "{first:?}");
+    let second = find(&|document| document.get("long").is_some());
+    assert_eq!(*second, doc! { "_id": id, "long": 1_i64, "short": 1 });
+    let bodies: Vec<&Bson> = documents.iter().filter_map(|document| document.get("data")).collect();
+    assert_eq!(bodies.len(), 4, "{documents:?}");
+    for body in [Bson::Array(vec![Bson::Int32(1), Bson::Int64(2)]), "no JSON {".into(), r#"{"_id": "text"}"#.into()] {
+        assert!(bodies.contains(&&body), "{body:?} in {bodies:?}");
+    }
+    assert!(bodies.iter().any(|body| matches!(body, Bson::Binary(binary) if binary.bytes == [0xff, 0x00])));
+    find(&|document| document.len() == 1);
+
+    let entries = scene.entries("out").await;
+    let first = entries.iter().find(|entry| entry.json("key")["_id"] == "a").unwrap();
+    assert_eq!((first.text("h.shop"), first.text("h.Area"), first.text("op")), ("north", "1", "insert"));
+    assert_eq!(first.text("ns"), "pubsub.things");
+    assert!(entries.iter().all(|entry| entry.id().starts_with(&format!("{}/", feed.name))), "{entries:?}");
+}
+
+#[tokio::test]
+async fn two_tidegates_are_chained_through_a_topic_without_loss() {
+    let scene = Scene::shared().await;
+    let (id, target) = (ObjectId::new(), format!("{}-copy", scene.names.database()));
+    for format in ["bson", "extjson"] {
+        let feed = Feed { name: format!("t-{}-{format}", scene.names.prefix()), pubsub: PubSub::shared().await };
+        feed.pubsub.topic(&feed.name).await;
+        feed.pubsub.subscription(&feed.name, &feed.name).await;
+        let things = scene.collection(format);
+        let from = format!(
+            r#"{{ mongodb: {{ uri: "{}", database: "{}", collections: [{format}] }} }}"#,
+            scene.mongodb_uri,
+            scene.names.database()
+        );
+        let there = format!(
+            r#"{{ out: {{ pubsub: {{ project: {PROJECT}, endpoint: "{}", topic: "{}", format: {format} }} }} }}"#,
+            feed.pubsub.endpoint(),
+            feed.name
+        );
+        let copy = format!(
+            r#"{{ out: {{ mongodb: {{ uri: "{}", database: "{target}" }} }}, log: {} }}"#,
+            scene.mongodb_uri,
+            scene.stream_sink(format, "bson")
+        );
+        let direct = format!("{{ out: {} }}", scene.stream_sink(&format!("direct-{format}"), "bson"));
+        // Names of their own, so that each pair begins anew.
+        let pipelines = [
+            scene.pipeline(&format!("there-{format}"), &from, "[]", &there),
+            scene.pipeline(&format!("direct-{format}"), &from, "[]", &direct),
+            scene.pipeline(&format!("back-{format}"), &feed.source("messages: tidegate"), "[]", &copy),
+        ];
+        let mut host = scene.ready_host(&pipelines).await;
+        things.insert_one(every_type(id)).await.unwrap();
+        things.insert_one(doc! { "_id": 1, "n": Bson::Int64(1) }).await.unwrap();
+        things.insert_one(doc! { "_id": 2 }).await.unwrap();
+        things.update_one(doc! { "_id": 1 }, doc! { "$set": { "changed": 1.5 } }).await.unwrap();
+        things.replace_one(doc! { "_id": 1 }, doc! { "replaced": true }).await.unwrap();
+        things.delete_one(doc! { "_id": 2 }).await.unwrap();
+        // A key that no attribute takes.
+        let long = "x".repeat(1100);
+        things.insert_one(doc! { "_id": &long, "n": 1 }).await.unwrap();
+        things.delete_one(doc! { "_id": &long }).await.unwrap();
+        let copied = scene.database.client().database(&target).collection::<Document>(format);
+        let source: Vec<Vec<u8>> = all(&things).await.iter().map(|document| document.to_vec().unwrap()).collect();
+        // The same changes as over no topic at all: ids, operations, names, keys, documents. Keys have their own order alone.
+        let sorted = |mut entries: Vec<Entry>| {
+            entries.sort_by(|a, b| a.id().cmp(b.id()));
+            entries
+        };
+        let through = sorted(scene.wait_entries(format, 8).await);
+        assert_eq!(through, sorted(scene.wait_entries(&format!("direct-{format}"), 8).await));
+        eventually(PATIENCE, "the copy is the source, byte by byte", async || {
+            let copy: Vec<Vec<u8>> = all(&copied).await.iter().map(|document| document.to_vec().unwrap()).collect();
+            if copy == source { Ok(()) } else { Err(format!("{} of {}", copy.len(), source.len())) }
+        })
+        .await;
+        assert_eq!(host.stop().await, Some(0));
+    }
+}
+
+#[tokio::test]
+async fn d8_several_hosts_share_a_subscription_and_a_kill_loses_nothing() {
+    let scene = Scene::shared().await;
+    let feed = Feed::new(&scene).await;
+    let pipeline = scene.pipeline(
+        "main",
+        &feed.source("ack_deadline: 10s, max_messages: 20"),
+        "[]",
+        &format!("{{ out: {} }}", scene.stream_sink("out", "json")),
+    );
+    // Each in a folder of its own, as on machines of their own.
+    let start = || Host::start_with(&config(LOG, std::slice::from_ref(&pipeline)), HostOptions::default());
+    let mut hosts = [start(), start(), start()];
+    for host in &mut hosts {
+        host.wait_ready().await;
+    }
+    feed.publish_numbered(0..600, 30).await;
+    scene.wait_length("out", 100).await;
+    hosts[0].kill();
+    feed.publish_numbered(600..900, 30).await;
+    eventually(PATIENCE, "every message", async || {
+        let seen = seen(&scene.entries("out").await);
+        if seen.len() == 900 { Ok(()) } else { Err(seen.len()) }
+    })
+    .await;
+    let mut shares = Vec::new();
+    for host in &mut hosts[1..] {
+        shares.push(host.metric("tidegate_events_in_total", &[]).await.unwrap());
+        assert_eq!(host.stop().await, Some(0));
+    }
+    assert!(shares.iter().all(|share| *share > 100.0), "{shares:?}");
+    let entries = scene.entries("out").await;
+    // What was under way in the one that was killed.
+    assert!(entries.len() <= 920, "{} entries", entries.len());
+    feed.assert_quiet(Duration::from_secs(1)).await;
+}
+
+#[tokio::test]
+async fn what_a_killed_host_had_comes_again_in_order() {
+    let scene = Scene::shared().await;
+    let feed = Feed::new(&scene).await;
+    let sinks = format!("{{ out: {} }}", scene.stream_sink("out", "json"));
+    let pipelines = [scene.pipeline("main", &feed.source("ack_deadline: 10s"), "[]", &sinks)];
+    let mut host = scene.ready_host(&pipelines).await;
+    for round in 0..3 {
+        feed.publish_numbered(round * 200..round * 200 + 200, 10).await;
+        scene.wait_length("out", usize::try_from(round * 200 + 20).unwrap()).await;
+        host.kill();
+        host = scene.ready_host(&pipelines).await;
+    }
+    eventually(PATIENCE, "every message", async || {
+        let seen = seen(&scene.entries("out").await);
+        if seen.len() == 600 { Ok(()) } else { Err(seen.len()) }
+    })
+    .await;
+    assert_eq!(host.stop().await, Some(0));
+    assert_in_order(&crate::scene::without_doubles(&scene.entries("out").await));
+    feed.assert_quiet(Duration::from_secs(1)).await;
+}
+
+#[tokio::test]
+async fn a_sink_that_is_gone_for_longer_than_the_deadline_costs_no_second_delivery() {
+    let mut scene = Scene::shared().await;
+    let mut redis = Redis::start(RedisOptions { aof: true, ..Default::default() }).await;
+    scene.redis_url = redis.url();
+    let feed = Feed::new(&scene).await;
+    let sinks = format!("{{ out: {} }}", scene.stream_sink("out", "json"));
+    let mut host = scene.ready_host(&[scene.pipeline("main", &feed.source("ack_deadline: 10s"), "[]", &sinks)]).await;
+    feed.publish_numbered(0..10, 2).await;
+    scene.wait_length("out", 10).await;
+    redis.kill();
+    feed.publish_numbered(10..50, 2).await;
+    // Twice the deadline, in which another subscriber gets nothing.
+    eventually(PATIENCE, "the messages under way", async || {
+        host.metric("tidegate_events_in_total", &[]).await == Some(50.0)
+    })
+    .await;
+    feed.assert_quiet(Duration::from_secs(20)).await;
+    redis.restart().await;
+    scene.wait_length("out", 50).await;
+    assert_eq!(host.metric("tidegate_events_in_total", &[]).await, Some(50.0));
+    assert_eq!(host.stop().await, Some(0));
+    assert_eq!(scene.entries("out").await.len(), 50);
+    feed.assert_quiet(Duration::from_secs(1)).await;
+    redis.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_no_change_goes_to_the_dead_letter_and_does_not_come_again() {
+    let scene = Scene::shared().await;
+    let feed = Feed::new(&scene).await;
+    let sinks = format!("{{ out: {} }}", scene.stream_sink("out", "json"));
+    let mut host = scene.ready_host(&[scene.pipeline("main", &feed.source("format: json"), "[]", &sinks)]).await;
+    let ours = [("change_id", "c-1"), ("operation", "explode"), ("namespace", "d.c")];
+    feed.publish([
+        message("{", &[("shop", "north")]),
+        message(vec![0xff], &[]),
+        message("{}", &ours),
+        message(r#"{"n": 1}"#, &[]),
+    ])
+    .await;
+    let letters = scene.wait_dead_letters(3).await;
+    scene.wait_length("out", 1).await;
+    assert_eq!(host.stop().await, Some(0));
+    feed.assert_quiet(Duration::from_secs(1)).await;
+    let find = |part: &str| {
+        let of = |letter: &&serde_json::Value| letter["reason"].as_str().is_some_and(|reason| reason.contains(part));
+        letters.iter().find(of).unwrap_or_else(|| panic!("no letter with {part}: {letters:?}"))
+    };
+    let first = find("is no JSON object");
+    let raw = first["raw"].as_str().unwrap();
+    assert!(first["reason"].as_str().unwrap().contains(&format!("subscriptions/{}", feed.name)), "{first}");
+    assert!(
+        letters.iter().any(|letter| letter["raw"].as_str().unwrap().contains(r#""attributes":{"shop":"north"}"#)),
+        "{raw}"
+    );
+    assert!(
+        letters.iter().any(|letter| letter["raw"].as_str().unwrap().contains(r#"{"$base64":"/w=="}"#)),
+        "{letters:?}"
+    );
+    find("`explode`, which is no operation");
+}
+
+#[tokio::test]
+async fn what_a_pipeline_gives_up_is_given_back_at_once() {
+    let mut scene = Scene::shared().await;
+    let feed = Feed::new(&scene).await;
+    let mut redis = Redis::start(RedisOptions::default()).await;
+    scene.redis_url = redis.url();
+    let sinks = format!("{{ out: {} }}", scene.stream_sink("out", "json"));
+    // Nobody would get them for ten minutes, if they were not given back.
+    let main = format!(
+        "  main: {{ source: {}, sinks: {sinks}, retry: {{ attempts: 3, ceiling: 200ms }} }}",
+        feed.source("ack_deadline: 10m")
+    );
+    let other = r#"  other: { source: stdin, sinks: { out: stdout } }"#.to_owned();
+    let options = HostOptions { keep_input: true, ..HostOptions::default() };
+    let mut host = Host::start_with(&config(LOG, &[main, other]), options);
+    host.wait_ready().await;
+    redis.kill();
+    feed.publish_numbered(0..20, 1).await;
+    host.wait_event("pipeline_stopped").await;
+    let back = feed.pubsub.drain(&feed.name, Duration::from_secs(5)).await;
+    let numbers: Vec<String> = back.iter().map(|message| String::from_utf8_lossy(&message.data).into_owned()).collect();
+    let expected: Vec<String> = (0..20).map(|n| format!(r#"{{"n":{n},"key":0}}"#)).collect();
+    assert_eq!(numbers, expected);
+    host.kill();
+}
+
+#[tokio::test]
+async fn a_subscription_that_is_missing_or_unfit_stops_the_pipeline_with_the_way_out() {
+    let scene = Scene::shared().await;
+    let feed = Feed::without(&scene).await;
+    let sinks = "{ out: stdout }";
+    let mut host = scene.host(&[scene.pipeline("main", &feed.source(""), "[]", sinks)]);
+    let stopped = host.wait_event("pipeline_stopped").await;
+    assert_eq!(field(&stopped, "code").unwrap(), "TG1020");
+    let create = format!("gcloud pubsub subscriptions create {} --project={PROJECT}", feed.name);
+    assert!(stopped.to_string().contains(&create), "{stopped}");
+    host.kill();
+
+    feed.pubsub.topic(&feed.name).await;
+    let push = PushConfig::new().set_push_endpoint("http://127.0.0.1:9/");
+    feed.pubsub.subscription_with(&feed.name, &feed.name, |subscription| subscription.set_push_config(push)).await;
+    let mut host = scene.host(&[scene.pipeline("main", &feed.source(""), "[]", sinks)]);
+    let stopped = host.wait_event("pipeline_stopped").await;
+    assert_eq!(field(&stopped, "code").unwrap(), "TG1021");
+    host.kill();
+
+    // One that goes away while it is read.
+    feed.pubsub.remove_subscription(&feed.name).await;
+    feed.pubsub.subscription_with(&feed.name, &feed.name, |subscription| subscription).await;
+    let mirror = format!("{{ out: {} }}", mirror(&scene));
+    let mut host = scene.ready_host(&[scene.pipeline("main", &feed.source(""), "[]", &mirror)]).await;
+    let told = host.wait_event("subscription_unordered").await;
+    assert!(told.to_string().contains("--enable-message-ordering"), "{told}");
+    feed.pubsub.remove_subscription(&feed.name).await;
+    let stopped = host.wait_event("pipeline_stopped").await;
+    assert_eq!(field(&stopped, "code").unwrap(), "TG1020");
+    host.kill();
+}
+
+#[tokio::test]
+async fn a_pubsub_that_is_gone_for_a_while_is_told_and_loses_nothing() {
+    let scene = Scene::shared().await;
+    let feed = Feed::new(&scene).await;
+    let endpoint = feed.pubsub.endpoint();
+    let port = endpoint.rsplit(':').next().unwrap().parse().unwrap();
+    let proxy = Proxy::start(port).await;
+    let source = feed.source_at(&format!("http://127.0.0.1:{}", proxy.port()), "timeout: 2s, ack_deadline: 10s");
+    let sinks = format!("{{ out: {} }}", scene.stream_sink("out", "json"));
+    let mut host = scene.ready_host(&[scene.pipeline("main", &source, "[]", &sinks)]).await;
+    feed.publish_numbered(0..20, 4).await;
+    scene.wait_length("out", 20).await;
+    proxy.set(Network::Cut);
+    let told = host.wait_event("source_retry").await;
+    assert_eq!(field(&told, "code").unwrap(), "TG1001", "{told}");
+    feed.publish_numbered(20..40, 4).await;
+    proxy.heal().await;
+    eventually(PATIENCE, "every message", async || {
+        let seen = seen(&scene.entries("out").await);
+        if seen.len() == 40 { Ok(()) } else { Err(seen.len()) }
+    })
+    .await;
+    assert_eq!(host.stop().await, Some(0));
+    assert_in_order(&crate::scene::without_doubles(&scene.entries("out").await));
+}
+
+#[tokio::test]
+async fn a_dry_run_shows_messages_and_acknowledges_none() {
+    let scene = Scene::shared().await;
+    let feed = Feed::new(&scene).await;
+    feed.publish_numbered(0..5, 1).await;
+    let pipelines = [scene.pipeline("main", &feed.source(""), "[]", "{ out: stdout }")];
+    let mut host = scene.host_with(LOG, &pipelines, &["--dry-run", "--exit-when-idle", "2s"]);
+    assert_eq!(host.wait_exit(PATIENCE).await, Some(0));
+    assert_eq!(host.stdout().matches(r#""n":"#).count(), 5, "{}", host.stdout());
+    assert_eq!(feed.pubsub.drain(&feed.name, Duration::from_secs(3)).await.len(), 5);
+}
+
+#[tokio::test]
+async fn a_message_that_was_delivered_too_often_goes_to_the_dead_letter() {
+    let scene = Scene::shared().await;
+    let feed = Feed::without(&scene).await;
+    let dead = format!("{}-dead", feed.name);
+    feed.pubsub.topic(&feed.name).await;
+    feed.pubsub.topic(&dead).await;
+    let policy = DeadLetterPolicy::new()
+        .set_dead_letter_topic(format!("projects/{PROJECT}/topics/{dead}"))
+        .set_max_delivery_attempts(20);
+    feed.pubsub
+        .subscription_with(&feed.name, &feed.name, |subscription| subscription.set_dead_letter_policy(policy))
+        .await;
+    feed.publish([message(r#"{"n": 1}"#, &[])]).await;
+    // Each dry run is a delivery that is given back.
+    let dry = [scene.pipeline("main", &feed.source(""), "[]", "{ out: stdout }")];
+    for _ in 0..3 {
+        let mut host = scene.host_with(LOG, &dry, &["--dry-run", "--exit-when-idle", "1s"]);
+        assert_eq!(host.wait_exit(PATIENCE).await, Some(0));
+    }
+    let sinks = format!("{{ out: {} }}", scene.stream_sink("out", "json"));
+    let mut host = scene.ready_host(&[scene.pipeline("main", &feed.source("max_attempts: 2"), "[]", &sinks)]).await;
+    let letters = scene.wait_dead_letters(1).await;
+    assert_eq!(host.stop().await, Some(0));
+    assert!(letters[0]["reason"].as_str().unwrap().contains("`max_attempts` is 2"), "{letters:?}");
+    feed.assert_quiet(Duration::from_secs(1)).await;
+}
