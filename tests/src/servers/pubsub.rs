@@ -1,6 +1,7 @@
 //! Topics and subscriptions on a Pub/Sub emulator.
 
 use std::collections::BTreeMap;
+use std::sync::Once;
 use std::time::Duration;
 
 use google_cloud_auth::credentials::anonymous;
@@ -25,6 +26,9 @@ impl PubSub {
     /// # Panics
     /// When a client cannot be made.
     pub async fn at(address: &str) -> Self {
+        static PROVIDER: Once = Once::new();
+        // The crates are built without a provider of their own, and want the process's even where nothing is encrypted.
+        PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
         let endpoint = format!("http://{address}");
         let nobody = || anonymous::Builder::new().build();
         let topics = TopicAdmin::builder().with_endpoint(&endpoint).with_credentials(nobody());
