@@ -27,7 +27,7 @@ async fn what_is_too_large_goes_to_the_dead_letter_and_the_rest_through() {
     assert_eq!(numbers, [Some(0), Some(2)]);
     let letters = scene.wait_dead_letters(1).await;
     let reason = letters[0]["reason"].as_str().unwrap();
-    assert!(reason.starts_with("it is too large: 96") && reason.contains("9500000"), "{reason}");
+    assert!(reason.contains("it is too large: 96") && reason.contains("9500000"), "{reason}");
     assert_eq!(letters[0]["stage"], "sinks.out");
     assert_eq!(host.stop().await, Some(0));
 }
@@ -71,7 +71,7 @@ async fn what_the_schema_of_a_topic_refuses_goes_to_the_dead_letter_alone() {
     assert_eq!(of_one, [0, 2, 4, 5], "each once and in order");
     let letters = scene.wait_dead_letters(2).await;
     let reasons: Vec<_> = letters.iter().map(|letter| letter["reason"].as_str().unwrap()).collect();
-    assert!(reasons.iter().all(|why| why.starts_with("Pub/Sub refused it: INVALID_ARGUMENT")), "{reasons:?}");
+    assert!(reasons.iter().all(|why| why.contains("INVALID_ARGUMENT")), "{reasons:?}");
     assert_eq!(letters[0]["change"]["doc"]["x"], json!({ "$numberInt": "1" }));
     assert_eq!(host.stop().await, Some(0));
     assert_eq!(scene.dead_letters().len(), 2);

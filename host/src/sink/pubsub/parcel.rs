@@ -147,7 +147,7 @@ impl PubsubSink {
             for (index, error) in &refused {
                 let together = refused.iter().filter(|(_, other)| Arc::ptr_eq(error, other)).count();
                 if together == 1 {
-                    writes.refuse(*index, format!("Pub/Sub refused it: {}", told(error)));
+                    writes.refuse(*index, told(error));
                 }
             }
             match failed {
