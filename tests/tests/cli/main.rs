@@ -1,6 +1,7 @@
 //! The command line as its users meet it: what it prints, where, and with which exit code.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod config;
 mod printed;
 mod stdin;
 mod verify;

@@ -15,7 +15,8 @@ mod store;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use indexmap::IndexMap;
-use serde::{Deserialize, Deserializer, de};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 pub use self::{
     alerts::*, mongodb::*, pipeline::*, plugins::*, redis::*, redis_connection::*, redis_keys::*, redis_source::*,
@@ -24,7 +25,7 @@ pub use self::{
 use super::units::Span;
 
 /// A whole configuration file.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where checkpoints, dead letters and compiled plugins are kept.
@@ -65,7 +66,7 @@ fn ten_seconds() -> Span {
 }
 
 /// `state`
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StateConfig {
     /// Made when it is missing.
@@ -79,11 +80,12 @@ impl Default for StateConfig {
 }
 
 /// `admin`
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdminConfig {
     /// Address and port; port 0 takes a free one, which the log names.
     #[serde(deserialize_with = "socket_address")]
+    #[schemars(with = "String")]
     pub listen: SocketAddr,
     /// What a request must know that changes something; none: only requests from this machine may.
     pub token: Option<Secret>,
@@ -105,7 +107,7 @@ fn socket_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAd
 }
 
 /// `log`
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
     /// Lines of this level and above are written.
@@ -119,7 +121,7 @@ pub struct LogConfig {
 }
 
 /// `log.file`
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LogFileConfig {
     /// The file; the date, and for `hourly` the hour, of what is in it stand before its ending.
@@ -137,7 +139,7 @@ const fn fourteen() -> u16 {
 }
 
 /// `log.file.rotate`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogRotation {
     /// At midnight, UTC.
@@ -150,7 +152,7 @@ pub enum LogRotation {
 }
 
 /// `log.level`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// Everything.
@@ -167,7 +169,7 @@ pub enum LogLevel {
 }
 
 /// `log.format`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// One JSON object a line.
@@ -177,7 +179,8 @@ pub enum LogFormat {
 }
 
 /// Text that may hold a password: its `Debug` form hides it. Its name tells the decoder that the value must not be shown.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[schemars(inline)]
 pub struct Secret(String);
 
 impl Secret {
