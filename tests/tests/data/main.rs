@@ -12,6 +12,7 @@ mod copying;
 mod ddl;
 mod ddl_refused;
 mod dead_letters;
+mod deploy;
 mod dlq;
 mod entries;
 mod history;
@@ -23,6 +24,7 @@ mod once;
 
 mod order;
 mod parity;
+mod pools;
 mod redis_down;
 mod redis_keys;
 mod redis_modes;
