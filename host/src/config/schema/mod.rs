@@ -99,12 +99,11 @@ impl Transform for AsRead {
         }
         let is_word = object.contains_key("enum") || object.contains_key("const") || object.contains_key("pattern");
         match object.get("type").map(kinds).unwrap_or_default().as_slice() {
-            [kind] if is_word => {
-                // A single word is one of several, and stands beside the variable; a list of words is all that there is.
-                if kind == "string" && object.contains_key("enum") {
-                    alternatives(object, &["type", "enum"]);
-                }
+            // A single word is one of several, and stands beside the variable; a list of words is all that there is.
+            [kind] if is_word && kind == "string" && object.contains_key("enum") => {
+                alternatives(object, &["type", "enum"]);
             }
+            [_] if is_word => {}
             [kind, rest @ ..] if rest.is_empty() || rest == ["null"] => match kind.as_str() {
                 "string" => {
                     let mut kinds = vec![json!("string"), json!("number"), json!("boolean")];
