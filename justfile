@@ -47,6 +47,10 @@ check *ARGS:
 deny:
     @cargo deny --log-level error check --hide-inclusion-graph bans licenses sources
 
+# Lints the Containerfile and the files of examples/deploy
+lint-deploy:
+    @scripts/lint-deploy.sh
+
 # Builds every plugin (or those named) into target/plugins/NAME.wasm
 plugins *NAMES:
     @scripts/plugins.sh "$@"

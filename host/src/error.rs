@@ -103,6 +103,10 @@ codes! {
     ConfigVariable = "TG0105";
     /// The parts of a configuration contradict each other.
     ConfigConflict = "TG0106";
+    /// A file that holds a value, `${file:PATH}`, cannot be read.
+    ConfigValueFile = "TG0107";
+    /// A line of a file of variables cannot be understood.
+    ConfigEnvFile = "TG0108";
     /// A plugin that a stage names is not in the plugin directory.
     PluginMissing = "TG0201";
     /// A file is no WebAssembly component, or broken.

@@ -26,7 +26,7 @@ const INDEX: &str = "\
 tidegate
 
 /health         200 while at least one pipeline has not stopped
-/readiness      200 when plugins are loaded, sinks connected, sources open and their positions stored
+/readiness      200 when plugins are loaded, sinks connected, sources open and their positions stored; ?standby: or standing by
 /metrics        figures for Prometheus (OpenMetrics text)
 /api/v1/status  what each pipeline and plugin is doing, as JSON; add ?pretty to read it
 /api/v1/plugins which generation of each plugin runs, what is tried, what is barred; NAME/history: what happened
@@ -192,8 +192,9 @@ async fn health(State(status): State<Status>) -> Response {
     answer(if health.healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &health, false)
 }
 
-async fn readiness(State(status): State<Status>) -> Response {
-    let readiness = status.readiness();
+async fn readiness(State(status): State<Status>, RawQuery(query): RawQuery) -> Response {
+    let standby = query.is_some_and(|query| query.split('&').any(|part| part == "standby"));
+    let readiness = status.readiness(standby);
     answer(if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &readiness, false)
 }
 

@@ -1,16 +1,14 @@
 //! `tidegate alert test CONFIG`
 
-use std::path::Path;
-
 use super::{complain, exit, print};
 use crate::{
     alert::Channel,
-    config,
+    config::{self, Files},
     error::{Code, Fault},
 };
 
-pub(super) fn test(file: &Path, only: Option<&str>) -> u8 {
-    let config = match config::load(file) {
+pub(super) fn test(files: &Files, only: Option<&str>) -> u8 {
+    let config = match config::load(files) {
         Ok(config) => config,
         Err(problems) => {
             eprintln!("{problems}");
@@ -23,9 +21,9 @@ pub(super) fn test(file: &Path, only: Option<&str>) -> u8 {
         let message = match only {
             Some(only) if !channels.is_empty() => {
                 let names: Vec<_> = channels.keys().map(String::as_str).collect();
-                format!("{} has no alert channel `{only}`; it has {}", file.display(), names.join(", "))
+                format!("{files} has no alert channel `{only}`; it has {}", names.join(", "))
             }
-            _ => format!("{} has no `alerts.channels`: nobody would be told", file.display()),
+            _ => format!("{files} has no `alerts.channels`: nobody would be told"),
         };
         complain(&Fault::fatal(Code::ConfigValue, message));
         return exit::CONFIGURATION;

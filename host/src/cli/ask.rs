@@ -1,13 +1,13 @@
 //! Asks a running host by its admin server.
 
-use std::{net::SocketAddr, path::Path};
+use std::net::SocketAddr;
 
 use serde_json::Value;
 
 use super::{complain, exit};
 use crate::{
     admin::ACTION_HEADER,
-    config::{self, Config},
+    config::{self, Config, Files},
     error::{Code, Fault},
 };
 
@@ -19,11 +19,11 @@ pub(super) struct Asked {
 
 /// Reads the configuration, and lets `ask` ask the host it is of. Returns the exit code.
 pub(super) fn with_host(
-    file: &Path,
+    files: impl Into<Files>,
     admin: Option<SocketAddr>,
     ask: impl AsyncFnOnce(&Asked) -> Result<(), Fault>,
 ) -> u8 {
-    let config = match config::load(file) {
+    let config = match config::load(&files.into()) {
         Ok(config) => config,
         Err(problems) => {
             eprintln!("{problems}");
@@ -47,6 +47,16 @@ pub(super) fn with_host(
     }
 }
 
+/// As it stands in a URL. The address to listen at may be the one that means all of them.
+pub(super) fn host_of(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V4(address) if address.ip().is_unspecified() => "127.0.0.1".to_owned(),
+        SocketAddr::V4(address) => address.ip().to_string(),
+        SocketAddr::V6(address) if address.ip().is_unspecified() => "[::1]".to_owned(),
+        SocketAddr::V6(address) => format!("[{}]", address.ip()),
+    }
+}
+
 impl Asked {
     /// Asks for a page.
     pub(super) async fn get(&self, path: &[&str]) -> Result<Value, Fault> {
@@ -59,14 +69,7 @@ impl Asked {
     }
 
     async fn send(&self, method: reqwest::Method, path: &[&str]) -> Result<Value, Fault> {
-        let port = self.address.port();
-        // The address to listen at may be the one that means all of them.
-        let host = match self.address {
-            SocketAddr::V4(address) if address.ip().is_unspecified() => "127.0.0.1".to_owned(),
-            SocketAddr::V4(address) => address.ip().to_string(),
-            SocketAddr::V6(address) if address.ip().is_unspecified() => "[::1]".to_owned(),
-            SocketAddr::V6(address) => format!("[{}]", address.ip()),
-        };
+        let (host, port) = (host_of(self.address), self.address.port());
         let unreachable = |cause: String| {
             let message =
                 format!("no host answers at {host}:{port}: {cause}; start it, or name its admin address with --admin");

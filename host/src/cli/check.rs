@@ -1,12 +1,19 @@
 //! `tidegate check CONFIG`
 
-use std::{fmt::Write as _, path::Path};
+use std::fmt::Write as _;
 
 use super::{compiling::OnStderr, complain, exit, print};
-use crate::{config, host, plugin::Memory, source::AnySource, status::Status, telemetry::metrics::Metrics};
+use crate::{
+    config::{self, Files},
+    host,
+    plugin::Memory,
+    source::AnySource,
+    status::Status,
+    telemetry::metrics::Metrics,
+};
 
-pub(super) fn check(file: &Path) -> u8 {
-    let config = match config::load(file) {
+pub(super) fn check(files: &Files) -> u8 {
+    let config = match config::load(files) {
         Ok(config) => config,
         Err(problems) => {
             eprintln!("{problems}");
@@ -20,7 +27,7 @@ pub(super) fn check(file: &Path) -> u8 {
         }
         return exit::CONFIGURATION;
     }
-    let mut text = format!("{} is good\n", file.display());
+    let mut text = format!("{files} is good\n");
     for (name, pipeline) in &config.pipelines {
         let stages: Vec<&str> = pipeline.stages.iter().map(|stage| stage.plugin.as_str()).collect();
         let stages = if stages.is_empty() { "no stages".to_owned() } else { stages.join(" -> ") };

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{complain, exit, print};
 use crate::{
     checkpoint::{About, Claim, Found, Store},
-    config::{self, CheckpointConfig, Config, PipelineConfig, StartAt},
+    config::{self, CheckpointConfig, Config, Files, PipelineConfig, StartAt},
     error::{Code, Fault},
     position::Positions,
     sink::{AnySink, Keeper as _},
@@ -83,8 +83,8 @@ impl FromStr for Token {
     }
 }
 
-pub(super) fn checkpoint(file: &Path, pipeline: &str, action: Action) -> u8 {
-    let config = match config::load(file) {
+pub(super) fn checkpoint(files: &Files, pipeline: &str, action: Action) -> u8 {
+    let config = match config::load(files) {
         Ok(config) => config,
         Err(problems) => {
             eprintln!("{problems}");

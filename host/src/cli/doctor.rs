@@ -1,16 +1,16 @@
 //! `tidegate doctor CONFIG`
 
-use std::{fmt::Write as _, path::Path};
+use std::fmt::Write as _;
 
 use super::{compiling::OnStderr, complain, exit, print};
 use crate::{
-    config,
+    config::{self, Files},
     doctor::{self, Part, Verdict},
     error::{Code, Fault},
 };
 
-pub(super) fn doctor(file: &Path, json: bool) -> u8 {
-    let config = match config::load(file) {
+pub(super) fn doctor(files: &Files, json: bool) -> u8 {
+    let config = match config::load(files) {
         Ok(config) => config,
         Err(problems) => {
             eprintln!("{problems}");
@@ -36,13 +36,13 @@ pub(super) fn doctor(file: &Path, json: bool) -> u8 {
             }
         }
     } else {
-        print(&checklist(file, &parts));
+        print(&checklist(files, &parts));
     }
     let count = |verdict| parts.iter().flat_map(|part| &part.findings).filter(|one| one.verdict == verdict).count();
     if count(Verdict::Bad) > 0 { exit::FAILED } else { 0 }
 }
 
-fn checklist(file: &Path, parts: &[Part]) -> String {
+fn checklist(files: &Files, parts: &[Part]) -> String {
     let mut text = String::new();
     let mut pipeline = None;
     for part in parts {
@@ -71,12 +71,11 @@ fn checklist(file: &Path, parts: &[Part]) -> String {
     let (bad, warnings) = (count(Verdict::Bad), count(Verdict::Warning));
     let plural = |number: usize| if number == 1 { "" } else { "s" };
     let _ = match (bad, warnings) {
-        (0, 0) => writeln!(text, "{}: all is there", file.display()),
-        (0, _) => writeln!(text, "{}: it runs; {warnings} warning{}", file.display(), plural(warnings)),
+        (0, 0) => writeln!(text, "{files}: all is there"),
+        (0, _) => writeln!(text, "{files}: it runs; {warnings} warning{}", plural(warnings)),
         _ => writeln!(
             text,
-            "{}: {bad} thing{} to mend, {warnings} warning{}",
-            file.display(),
+            "{files}: {bad} thing{} to mend, {warnings} warning{}",
             plural(bad),
             plural(warnings)
         ),

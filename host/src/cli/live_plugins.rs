@@ -1,10 +1,10 @@
 //! `tidegate plugin list|promote|rollback|history`: the plugins of a running host.
 
-use std::{fmt::Write as _, net::SocketAddr, path::PathBuf};
+use std::{fmt::Write as _, net::SocketAddr};
 
 use serde_json::Value;
 
-use super::{ask::with_host, print};
+use super::{ask::with_host, files::ConfigArgs, print};
 
 /// What is asked of a running host.
 #[derive(Debug, clap::Subcommand)]
@@ -33,8 +33,8 @@ pub(super) enum LiveCommand {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct HostArguments {
-    /// The configuration file (YAML): its `admin` says where the host answers, and to whom.
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// Where the host answers, such as 127.0.0.1:9610.
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<SocketAddr>,

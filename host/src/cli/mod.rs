@@ -8,18 +8,25 @@ mod compiling;
 mod dlq;
 mod doctor;
 mod explain;
+mod files;
+mod health;
 pub mod live;
 mod live_plugins;
 mod pipeline;
 mod plugin;
 mod run;
+mod schema;
 mod verify;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
-use self::checkpoint::{Action, Token, What};
+use self::{
+    checkpoint::{Action, Token, What},
+    files::{ConfigArgs, ConfigsArgs},
+    schema::SchemaCommand,
+};
 use crate::{
     config::{Moment, StartAt},
     pipeline::Mode,
@@ -37,8 +44,8 @@ struct Cli {
 enum Command {
     /// Run the pipelines of a configuration file until they end or SIGTERM or SIGINT comes.
     Run {
-        /// The configuration file (YAML).
-        config: PathBuf,
+        #[command(flatten)]
+        config: ConfigsArgs,
         /// End by itself when every source has been quiet for so long and all that was read is delivered, for instance 3s.
         #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
         exit_when_idle: Option<Duration>,
@@ -51,17 +58,22 @@ enum Command {
     },
     /// Check a configuration file and the plugins it names, without connecting to anything.
     Check {
-        /// The configuration file (YAML).
-        config: PathBuf,
+        #[command(flatten)]
+        config: ConfigsArgs,
     },
     /// Connect to all that a configuration file names, and print what is there, what is missing, and the way out.
     Doctor {
-        /// The configuration file (YAML).
-        config: PathBuf,
+        #[command(flatten)]
+        config: ConfigsArgs,
         /// Print the checklist as JSON.
         #[arg(long)]
         json: bool,
     },
+    /// Print what editors and other programs know a file by.
+    #[command(subcommand)]
+    Schema(SchemaCommand),
+    /// Ask a running host whether it is alive, or ready; exits with 1 when it is not.
+    Health(health::HealthArguments),
     /// Look at the stored position of a pipeline, or change it while no host runs.
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
@@ -90,8 +102,8 @@ enum Command {
 enum CheckpointCommand {
     /// Show what is stored, and who runs the pipeline.
     Show {
-        /// The configuration file (YAML).
-        config: PathBuf,
+        #[command(flatten)]
+        config: ConfigArgs,
         /// The pipeline.
         pipeline: String,
         /// Print what `set` reads.
@@ -100,8 +112,8 @@ enum CheckpointCommand {
     },
     /// Store a position: that of another place, of a time or token, or of the other sinks for a new one.
     Set {
-        /// The configuration file (YAML).
-        config: PathBuf,
+        #[command(flatten)]
+        config: ConfigArgs,
         /// The pipeline.
         pipeline: String,
         /// A file with what `show --json` printed; - for standard input.
@@ -121,8 +133,8 @@ enum CheckpointCommand {
     },
     /// Forget the position: the pipeline begins anew.
     Reset {
-        /// The configuration file (YAML).
-        config: PathBuf,
+        #[command(flatten)]
+        config: ConfigArgs,
         /// The pipeline.
         pipeline: String,
         /// Do not ask.
@@ -135,8 +147,8 @@ enum CheckpointCommand {
 enum AlertCommand {
     /// Send a message that says it is a test, and tell whether it arrived.
     Test {
-        /// The configuration file (YAML).
-        config: PathBuf,
+        #[command(flatten)]
+        config: ConfigsArgs,
         /// Only to this channel.
         #[arg(long)]
         channel: Option<String>,
@@ -153,8 +165,8 @@ enum PipelineCommand {
 
 #[derive(Debug, clap::Args)]
 struct PipelineArguments {
-    /// The configuration file (YAML): its `admin.listen` says where the host answers.
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// The pipeline.
     pipeline: String,
     /// Where the host answers, such as 127.0.0.1:9610.
@@ -175,7 +187,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     ExitCode::from(match cli.command {
         Command::Run { config, exit_when_idle, standby, dry_run } => {
-            run::run(&config, Mode { exit_when_idle, standby, dry_run })
+            run::run((&config).into(), Mode { exit_when_idle, standby, dry_run })
         }
         Command::Checkpoint(command) => {
             let (config, pipeline, action) = match command {
@@ -191,7 +203,7 @@ pub fn main() -> ExitCode {
                 }
                 CheckpointCommand::Reset { config, pipeline, yes } => (config, pipeline, Action::Reset { yes }),
             };
-            checkpoint::checkpoint(&config, &pipeline, action)
+            checkpoint::checkpoint(&(&config).into(), &pipeline, action)
         }
         Command::Pipeline(PipelineCommand::Pause(asked)) => {
             pipeline::pause(&asked.config, &asked.pipeline, true, asked.admin)
@@ -199,12 +211,14 @@ pub fn main() -> ExitCode {
         Command::Pipeline(PipelineCommand::Resume(asked)) => {
             pipeline::pause(&asked.config, &asked.pipeline, false, asked.admin)
         }
-        Command::Check { config } => check::check(&config),
-        Command::Doctor { config, json } => doctor::doctor(&config, json),
+        Command::Doctor { config, json } => doctor::doctor(&(&config).into(), json),
+        Command::Check { config } => check::check(&(&config).into()),
+        Command::Health(asked) => health::health(asked),
+        Command::Schema(command) => schema::schema(command),
         Command::Plugin(command) => plugin::plugin(command),
         Command::Dlq(command) => dlq::dlq(command),
         Command::Verify(asked) => verify::command(asked),
-        Command::Alert(AlertCommand::Test { config, channel }) => alert::test(&config, channel.as_deref()),
+        Command::Alert(AlertCommand::Test { config, channel }) => alert::test(&(&config).into(), channel.as_deref()),
         Command::Explain { code } => explain::command(code.as_deref()),
     })
 }

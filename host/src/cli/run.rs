@@ -1,9 +1,6 @@
 //! `tidegate run CONFIG`
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -11,7 +8,7 @@ use super::{complain, exit, live::Live};
 use crate::{
     admin::AdminServer,
     alert::Alerts,
-    config::{self, Config},
+    config::{self, Config, Files},
     error::{Code, Fault},
     host::{Control, Host},
     pipeline::{Mode, Stop},
@@ -22,8 +19,8 @@ use crate::{
     },
 };
 
-pub(super) fn run(file: &Path, mode: Mode) -> u8 {
-    let config = match config::load(file) {
+pub(super) fn run(files: Files, mode: Mode) -> u8 {
+    let config = match config::load(&files) {
         Ok(config) => config,
         Err(problems) => {
             eprintln!("{problems}");
@@ -46,10 +43,9 @@ pub(super) fn run(file: &Path, mode: Mode) -> u8 {
     tracing::info!(
         event = "starting",
         version = env!("CARGO_PKG_VERSION"),
-        config = %file.display(),
-        "tidegate {} starts with {}",
-        env!("CARGO_PKG_VERSION"),
-        file.display()
+        config = %files,
+        "tidegate {} starts with {files}",
+        env!("CARGO_PKG_VERSION")
     );
     let status = Status::new(Metrics::new());
     let host = match Host::new(config.clone(), mode, &status) {
@@ -68,7 +64,7 @@ pub(super) fn run(file: &Path, mode: Mode) -> u8 {
             return exit::FAILED;
         }
     };
-    let ended = runtime.block_on(serve(&config, file, host, &status, &screen));
+    let ended = runtime.block_on(serve(&config, files, host, &status, &screen));
     // A read of standard input that nobody waits for any more cannot be cancelled: the process ends without it.
     runtime.shutdown_background();
     match ended {
@@ -91,7 +87,7 @@ fn is_configuration(fault: &Fault) -> bool {
         || matches!(fault.code, Code::MongoConfiguration | Code::RedisConfiguration)
 }
 
-async fn serve(config: &Config, file: &Path, host: Host, status: &Status, screen: &Screen) -> Result<(), Fault> {
+async fn serve(config: &Config, files: Files, host: Host, status: &Status, screen: &Screen) -> Result<(), Fault> {
     let control = host.control();
     let admin =
         AdminServer::start(config.admin.listen, config.admin.token.clone(), status.clone(), Some(control.clone()))?;
@@ -99,7 +95,7 @@ async fn serve(config: &Config, file: &Path, host: Host, status: &Status, screen
     let live = screen.is_terminal().then(|| Live::start(screen, status));
     let stop = Stop::default();
     let signals = tokio::spawn(watch_signals(stop.clone(), config.shutdown_timeout.0));
-    let reloads = tokio::spawn(watch_reloads(file.to_owned(), control));
+    let reloads = tokio::spawn(watch_reloads(files, control));
     let ended = host.run(stop).await;
     reloads.abort();
     if let Some(alerts) = alerts {
@@ -114,7 +110,7 @@ async fn serve(config: &Config, file: &Path, host: Host, status: &Status, screen
 }
 
 /// SIGHUP: the configuration is read again, and pipelines that changed begin again. One that cannot be used changes nothing.
-async fn watch_reloads(file: PathBuf, control: Control) {
+async fn watch_reloads(files: Files, control: Control) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else {
         tracing::error!(
             event = "signals_failed",
@@ -123,8 +119,8 @@ async fn watch_reloads(file: PathBuf, control: Control) {
         return;
     };
     while hangup.recv().await.is_some() {
-        tracing::info!(event = "reloading", config = %file.display(), "SIGHUP: {} is read again", file.display());
-        let config = match config::load(&file) {
+        tracing::info!(event = "reloading", config = %files, "SIGHUP: {files} is read again");
+        let config = match config::load(&files) {
             Ok(config) => config,
             Err(problems) => {
                 tracing::error!(

@@ -1,10 +1,10 @@
 //! `tidegate verify SOURCE TARGET`, `tidegate verify --pipeline NAME CONFIG`
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{complain, print};
+use super::{complain, files::MoreArgs, print};
 use crate::{
     config::{self, Secret},
     error::{Code, Fault},
@@ -29,6 +29,8 @@ pub(super) struct VerifyArguments {
     /// Two connection strings; with --pipeline, the configuration file (YAML).
     #[arg(required = true, value_name = "PLACE")]
     places: Vec<String>,
+    #[command(flatten)]
+    more: MoreArgs,
     /// Take both sides from this pipeline: its source and its MongoDB sink.
     #[arg(long, value_name = "NAME")]
     pipeline: Option<String>,
@@ -103,7 +105,8 @@ fn sides(asked: &VerifyArguments) -> Result<(Secret, Secret, Scope), u8> {
     let (source, target, mut scope) = match (&asked.pipeline, &*asked.places) {
         (None, [source, target]) => (source.clone().into(), target.clone().into(), Scope::default()),
         (Some(pipeline), [config]) => {
-            let config = config::load(Path::new(config)).map_err(|problems| {
+            let files = asked.more.clone().files(vec![config.into()]);
+            let config = config::load(&files).map_err(|problems| {
                 eprintln!("{problems}");
                 exit::NOT_COMPARED
             })?;

@@ -7,23 +7,23 @@
 //! serde's `flatten` does the same without places.
 
 mod access;
+mod choose;
 mod failure;
+mod path;
+mod read;
 mod scalar;
 
-use std::{cell::RefCell, fmt, ops::Range};
+use std::{cell::RefCell, ops::Range};
 
-use serde::{
-    Deserializer,
-    de::{self, Visitor},
-};
+use serde::de;
 
 use self::{
-    access::{Choice, Entries, Items},
     failure::{Bare, Failure},
+    path::Path,
     scalar::{Plain, resolve},
 };
 use super::{
-    environment::in_brackets,
+    interpolate::came_from,
     node::{Key, Node, Origin, Value},
     problem::{Draft, did_you_mean, nearest},
 };
@@ -36,20 +36,24 @@ pub(super) struct Seen {
     pub(super) secret: Vec<Range<usize>>,
     /// Text that is not.
     pub(super) open: Vec<Range<usize>>,
+    /// What was chosen in one file, where a later one chooses something else.
+    pub(super) passed_over: Vec<Node>,
 }
 
 #[derive(Default)]
-struct Notes {
+struct Notes<'f> {
     problems: RefCell<Vec<Draft>>,
     seen: RefCell<Seen>,
+    /// Where each file ends.
+    ends: &'f [usize],
 }
 
-/// Decodes the whole file.
+/// Decodes the whole of what was read from files that end at these offsets.
 ///
 /// # Errors
 /// All unknown keys, and the first value that does not fit.
-pub(super) fn decode<T: de::DeserializeOwned>(root: &Node) -> (Result<T, Vec<Draft>>, Seen) {
-    let notes = Notes::default();
+pub(super) fn decode<T: de::DeserializeOwned>(root: &Node, ends: &[usize]) -> (Result<T, Vec<Draft>>, Seen) {
+    let notes = Notes { ends, ..Notes::default() };
     let result = T::deserialize(Decoder {
         node: root,
         key: None,
@@ -58,7 +62,7 @@ pub(super) fn decode<T: de::DeserializeOwned>(root: &Node) -> (Result<T, Vec<Dra
         is_part: false,
         is_secret: false,
     });
-    let Notes { problems, seen } = notes;
+    let Notes { problems, seen, .. } = notes;
     (finish(result, problems.into_inner()), seen.into_inner())
 }
 
@@ -92,38 +96,6 @@ fn keys(fields: &'static [&'static str]) -> Vec<&'static str> {
     fields.iter().flat_map(|field| field.split('|')).collect()
 }
 
-/// The keys that lead to a value.
-pub(super) enum Path<'a> {
-    Root,
-    Key(&'a Path<'a>, &'a str),
-    Item(&'a Path<'a>, usize),
-}
-
-impl fmt::Display for Path<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Path::Root => Ok(()),
-            Path::Key(Path::Root, key) => f.write_str(key),
-            Path::Key(parent, key) => write!(f, "{parent}.{key}"),
-            Path::Item(parent, index) => write!(f, "{parent}[{index}]"),
-        }
-    }
-}
-
-impl Path<'_> {
-    /// ` in pipeline ...`, to be put behind the name of a key.
-    fn within(&self) -> String {
-        match self {
-            Path::Root => " at the top level".to_owned(),
-            Path::Key(Path::Key(Path::Root, "pipelines"), name) => format!(" in pipeline `{name}`"),
-            Path::Key(Path::Key(Path::Key(Path::Key(Path::Root, "pipelines"), pipeline), "sinks"), name) => {
-                format!(" in sink `{name}` of pipeline `{pipeline}`")
-            }
-            path => format!(" in `{path}`"),
-        }
-    }
-}
-
 /// Whether a word was meant as the field that is missing, or as one of the keys that this is made of.
 fn meant(word: &str, missing: &str, fields: &'static [&'static str]) -> bool {
     let own = |field: &&&str| field.split('|').any(|key| key == missing);
@@ -137,7 +109,7 @@ struct Decoder<'a> {
     /// The key whose value this is.
     key: Option<&'a Key>,
     path: &'a Path<'a>,
-    notes: &'a Notes,
+    notes: &'a Notes<'a>,
     /// The keys around those of this struct are another's.
     is_part: bool,
     is_secret: bool,
@@ -176,7 +148,7 @@ impl<'a> Decoder<'a> {
                     [] => draft,
                     // Its place is the variable.
                     _ if scalar.origin != Origin::File => draft,
-                    names => draft.note(format!("the value comes from the environment: {}", names.join(", "))),
+                    names => draft.note(came_from(names)),
                 }
             }
             _ => draft.at(&self.heading()),
@@ -260,246 +232,5 @@ impl<'a> Decoder<'a> {
         let help =
             if known.is_empty() { "it takes no keys".to_owned() } else { did_you_mean(&key.name, "known keys", known) };
         self.push(Draft::new(Code::ConfigUnknownKey, message).at(&key.place).help(help));
-    }
-}
-
-macro_rules! integers {
-    ($($method:ident $visit:ident $type:ty;)+) => {$(
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-            match self.number_text().and_then(|text| text.parse::<$type>().ok()) {
-                Some(number) => self.place(visitor.$visit(number)),
-                None => Err(self.wrong_type(&format!("a whole number from {} to {}", <$type>::MIN, <$type>::MAX))),
-            }
-        }
-    )+};
-}
-
-impl<'de> Deserializer<'de> for Decoder<'_> {
-    type Error = Failure;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        if let Some(node) = in_brackets(self.node) {
-            return Decoder { node: &node, ..self }.deserialize_any(visitor);
-        }
-        match &self.node.value {
-            Value::List(_) => self.deserialize_seq(visitor),
-            Value::Map(_) => self.deserialize_map(visitor),
-            Value::Scalar(scalar) => self.place(match resolve(scalar) {
-                Plain::Null => visitor.visit_unit(),
-                Plain::Bool(value) => visitor.visit_bool(value),
-                Plain::Unsigned(number) => visitor.visit_u64(number),
-                Plain::Signed(number) => visitor.visit_i64(number),
-                Plain::Float(number) => visitor.visit_f64(number),
-                Plain::Text => visitor.visit_str(&scalar.text),
-            }),
-        }
-    }
-
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        match self.number_text() {
-            Some("true" | "True" | "TRUE") => self.place(visitor.visit_bool(true)),
-            Some("false" | "False" | "FALSE") => self.place(visitor.visit_bool(false)),
-            _ => Err(self.wrong_type("`true` or `false`")),
-        }
-    }
-
-    integers! {
-        deserialize_i8 visit_i8 i8;
-        deserialize_i16 visit_i16 i16;
-        deserialize_i32 visit_i32 i32;
-        deserialize_i64 visit_i64 i64;
-        deserialize_u8 visit_u8 u8;
-        deserialize_u16 visit_u16 u16;
-        deserialize_u32 visit_u32 u32;
-        deserialize_u64 visit_u64 u64;
-    }
-
-    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        self.deserialize_f64(visitor)
-    }
-
-    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        match self.number_text().and_then(|text| text.parse::<f64>().ok()) {
-            Some(number) => self.place(visitor.visit_f64(number)),
-            None => Err(self.wrong_type("a number")),
-        }
-    }
-
-    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        self.deserialize_str(visitor)
-    }
-
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        let text = self.text()?;
-        if !self.is_secret {
-            self.notes.seen.borrow_mut().open.push(self.node.place.clone());
-        }
-        self.place(visitor.visit_str(text))
-    }
-
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        self.deserialize_str(visitor)
-    }
-
-    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        self.deserialize_str(visitor)
-    }
-
-    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        self.deserialize_str(visitor)
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        if self.node.is_null() { self.place(visitor.visit_none()) } else { visitor.visit_some(self) }
-    }
-
-    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        if self.node.is_null() { self.place(visitor.visit_unit()) } else { Err(self.wrong_type("nothing")) }
-    }
-
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Failure> {
-        self.deserialize_unit(visitor)
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Failure> {
-        let is_secret = name == SECRET;
-        if is_secret {
-            self.notes.seen.borrow_mut().secret.push(self.node.place.clone());
-        }
-        visitor.visit_newtype_struct(Decoder { is_secret, ..self })
-    }
-
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        if let Some(node) = in_brackets(self.node) {
-            return Decoder { node: &node, ..self }.deserialize_seq(visitor);
-        }
-        let Value::List(items) = &self.node.value else {
-            return Err(self.wrong_type("a list"));
-        };
-        self.place(visitor.visit_seq(Items { of: self, items: items.iter().enumerate() }))
-    }
-
-    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Failure> {
-        self.deserialize_seq(visitor)
-    }
-
-    fn deserialize_tuple_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        _: usize,
-        visitor: V,
-    ) -> Result<V::Value, Failure> {
-        self.deserialize_seq(visitor)
-    }
-
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        if let Some(node) = in_brackets(self.node) {
-            return Decoder { node: &node, ..self }.deserialize_map(visitor);
-        }
-        let Value::Map(entries) = &self.node.value else {
-            return Err(self.wrong_type("a map"));
-        };
-        self.place(visitor.visit_map(Entries::of_map(self, entries)))
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Failure> {
-        if let Some(node) = in_brackets(self.node) {
-            return Decoder { node: &node, ..self }.deserialize_struct(name, fields, visitor);
-        }
-        let known = keys(fields);
-        let Value::Map(entries) = &self.node.value else {
-            return Err(self.wrong_type(&format!("a map with the keys {}", known.join(", "))));
-        };
-        if self.is_part {
-            return visitor.visit_map(Entries::of_struct(self, entries, fields));
-        }
-        let unknown: Vec<&Key> =
-            entries.iter().map(|(key, _)| key).filter(|key| !known.contains(&key.name.as_str())).collect();
-        unknown.iter().for_each(|key| self.unknown_key(key, &known));
-        match visitor.visit_map(Entries::of_struct(self, entries, fields)) {
-            // One misspelt key is one error, not two.
-            Err(Failure::Missing(missing)) if unknown.iter().any(|key| meant(&key.name, missing, fields)) => {
-                Err(Failure::Explained)
-            }
-            result => self.place(result),
-        }
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        known: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Failure> {
-        if let Some(node) = in_brackets(self.node) {
-            return Decoder { node: &node, ..self }.deserialize_enum(name, known, visitor);
-        }
-        if let (SWITCH, Value::Map(_), Some(key)) = (name, &self.node.value, self.key) {
-            let choice = Choice { of: self, word: "on", options: Some((key, self.node)), whole: true };
-            return self.place(visitor.visit_enum(choice));
-        }
-        let words = known.join(", ");
-        match &self.node.value {
-            Value::Scalar(_) if self.node.is_null() => Err(self.wrong_type(&format!("one of {words}"))),
-            Value::Scalar(scalar) => {
-                if let Some(word) = known.iter().find(|word| **word == scalar.text) {
-                    return self.place(visitor.visit_enum(Choice { of: self, word, options: None, whole: false }));
-                }
-                // What came from a variable may be anything, a secret too.
-                let message = match scalar.variables.as_slice() {
-                    [] if resolve(scalar).is_text() => format!("unknown value `{}` for {}", scalar.text, self.name()),
-                    _ => format!("unknown value for {}", self.name()),
-                };
-                let draft = self.draft(Code::ConfigValue, message);
-                let help = match (name, scalar.text.as_str()) {
-                    ("WriteMode", "replace") => "it is called `mirror`: `mode: mirror`".to_owned(),
-                    _ => did_you_mean(&scalar.text, "known values", known),
-                };
-                Err(Failure::Placed(Box::new(draft.help(help))))
-            }
-            Value::List(_) => Err(self.wrong_type(&format!("one of {words}"))),
-            Value::Map(entries) => {
-                let mut chosen = entries.iter().filter(|(key, _)| known.contains(&key.name.as_str()));
-                let (first, second) = (chosen.next(), chosen.next());
-                let unknown: Vec<&Key> =
-                    entries.iter().map(|(key, _)| key).filter(|key| !known.contains(&key.name.as_str())).collect();
-                unknown.iter().for_each(|key| self.unknown_key(key, known));
-                match (first, second) {
-                    (Some((key, options)), None) => {
-                        let word = known.iter().find(|word| **word == key.name).copied().unwrap_or_default();
-                        let choice = Choice { of: self, word, options: Some((key, options)), whole: false };
-                        self.place(visitor.visit_enum(choice))
-                    }
-                    (Some((first, _)), Some((second, _))) => {
-                        let message = format!(
-                            "{} has both `{}` and `{}`, but takes exactly one",
-                            self.name(),
-                            first.name,
-                            second.name
-                        );
-                        let draft = Draft::new(Code::ConfigConflict, message).at(&second.place);
-                        Err(Failure::Placed(Box::new(draft.help(format!("keep one of {words}")))))
-                    }
-                    (None, _) if !unknown.is_empty() => Err(Failure::Explained),
-                    (None, _) => {
-                        let draft = self.draft(Code::ConfigValue, format!("{} is empty", self.name()));
-                        Err(Failure::Placed(Box::new(draft.help(format!("it takes exactly one of {words}")))))
-                    }
-                }
-            }
-        }
-    }
-
-    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        self.deserialize_str(visitor)
-    }
-
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        visitor.visit_unit()
     }
 }

@@ -7,9 +7,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::{ffi::OsString, ops::Range};
+use std::{collections::HashSet, ffi::OsString, ops::Range};
 
 use super::{
+    env_file::Variables,
     mask::Masks,
     node::{self, Key, Node, Origin, Scalar, Value},
     problem::Draft,
@@ -30,6 +31,8 @@ struct Setting {
     name: String,
     /// None: it is no UTF-8.
     value: Option<String>,
+    /// The file and line that set it; none: the process has it.
+    from: Option<String>,
 }
 
 impl std::fmt::Debug for Setting {
@@ -54,16 +57,27 @@ impl Settings {
     pub fn of(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let ours = variables.into_iter().filter_map(|(name, value)| {
             let name = name.to_string_lossy().into_owned();
-            name.starts_with(PREFIX).then(|| Setting { name, value: value.into_string().ok() })
+            name.starts_with(PREFIX).then(|| Setting { name, value: value.into_string().ok(), from: None })
         });
-        let mut settings: Vec<Setting> = ours.collect();
-        settings.sort_by_cached_key(|setting| (setting.target(), setting.name.clone()));
-        Self(settings)
+        Self(ours.collect()).in_order()
     }
 
-    /// Of the process.
-    pub fn of_process() -> Self {
-        Self::of(std::env::vars_os())
+    /// Those of the process, and of files those that the process does not set.
+    pub(super) fn of_process(files: &Variables) -> Self {
+        let mut own = Self::of(std::env::vars_os());
+        let known: HashSet<_> = own.0.iter().map(Setting::target).collect();
+        let more = files.iter().filter(|(name, _)| name.starts_with(PREFIX)).map(|(name, variable)| Setting {
+            name: name.clone(),
+            value: Some(variable.value.clone()),
+            from: Some(format!("{}:{}", variable.file, variable.line)),
+        });
+        own.0.extend(more.filter(|setting| !known.contains(&setting.target())));
+        own.in_order()
+    }
+
+    fn in_order(mut self) -> Self {
+        self.0.sort_by_cached_key(|setting| (setting.target(), setting.name.clone()));
+        self
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -71,8 +85,12 @@ impl Settings {
     }
 
     /// The variable that something behind the end of a text of this length comes from.
-    pub(super) fn variable(&self, length: usize, place: &Range<usize>) -> Option<&str> {
-        self.0.get(place.start.checked_sub(length + 1)?).map(|setting| setting.name.as_str())
+    pub(super) fn variable(&self, length: usize, place: &Range<usize>) -> Option<String> {
+        let setting = self.0.get(place.start.checked_sub(length + 1)?)?;
+        Some(match &setting.from {
+            Some(from) => format!("{} of {from}", setting.name),
+            None => setting.name.clone(),
+        })
     }
 
     /// Sets all of them in the tree of a text of this length.

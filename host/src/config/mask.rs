@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::decode::Seen;
+use super::{decode::Seen, interpolate::is_reference};
 
 /// Keys whose value is not shown as long as its type is not known.
 const SECRET_KEYS: &[&str] = &[
@@ -66,7 +66,7 @@ pub(super) fn is_bare_reference(source: &str) -> bool {
         .trim_matches(['"', '\''])
         .strip_prefix("${")
         .and_then(|rest| rest.strip_suffix('}'))
-        .is_some_and(|name| name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric()))
+        .is_some_and(is_reference)
 }
 
 /// A line with its secrets hidden.

@@ -5,7 +5,7 @@ use std::{collections::HashMap, ops::Range};
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span};
 
 use super::{
-    interpolate::{InterpolationError, interpolate},
+    interpolate::interpolate,
     mask::{self, Masks},
     problem::{Draft, line_of},
 };
@@ -112,17 +112,18 @@ impl Node {
     }
 }
 
-/// Parses one YAML document. No node: there is nothing in the text but comments. The drafts are what is wrong with single values and keys, such as
+/// Parses one YAML document, which is this part of a text; its places are those of the whole. No node: there is nothing in the text but comments. The drafts are what is wrong with single values and keys, such as
 /// a key given twice and a variable that is not set.
 ///
 /// # Errors
 /// What is no YAML.
 pub(super) fn parse(
     source: &str,
+    part: Range<usize>,
     env: &dyn Fn(&str) -> Option<String>,
     masks: &mut Masks,
 ) -> Result<(Option<Node>, Vec<Draft>), Vec<Draft>> {
-    build(source, Some(env), masks)
+    build(source, part, Some(env), masks)
 }
 
 /// [`parse`] of a text in which `${NAME}` is text like any other.
@@ -130,19 +131,21 @@ pub(super) fn parse(
 /// # Errors
 /// What is no YAML, and a key given twice.
 pub(super) fn parse_literal(source: &str, masks: &mut Masks) -> Result<Option<Node>, Vec<Draft>> {
-    let (root, problems) = build(source, None, masks)?;
+    let (root, problems) = build(source, 0..source.len(), None, masks)?;
     if problems.is_empty() { Ok(root) } else { Err(problems) }
 }
 
 fn build(
     source: &str,
+    part: Range<usize>,
     env: Option<Variables<'_>>,
     masks: &mut Masks,
 ) -> Result<(Option<Node>, Vec<Draft>), Vec<Draft>> {
     let mut builder = Builder {
         source,
+        starts: part.start,
         env,
-        parser: Parser::new_from_str(source),
+        parser: Parser::new_from_str(source.get(part).unwrap_or_default()),
         anchors: HashMap::new(),
         nodes: 0,
         problems: Vec::new(),
@@ -163,6 +166,8 @@ fn build(
 
 struct Builder<'s, 'e> {
     source: &'s str,
+    /// Where the document does.
+    starts: usize,
     env: Option<Variables<'e>>,
     parser: Parser<'s, granit_parser::StrInput<'s>>,
     anchors: HashMap<usize, Node>,
@@ -177,10 +182,15 @@ type Stop = Box<Draft>;
 impl<'s> Builder<'s, '_> {
     fn next(&mut self) -> Result<(Event<'s>, Range<usize>), Stop> {
         match self.parser.next_event() {
-            Some(Ok((event, span))) => Ok((event, bytes(&span))),
-            Some(Err(error)) => Err(Box::new(syntax_error(self.source, &error))),
+            Some(Ok((event, span))) => Ok((event, self.bytes(&span))),
+            Some(Err(error)) => Err(Box::new(syntax_error(self.source, self.starts, &error))),
             None => Ok((Event::StreamEnd, self.source.len()..self.source.len())),
         }
+    }
+
+    fn bytes(&self, span: &Span) -> Range<usize> {
+        let part = span.byte_range().unwrap_or(0..0);
+        self.starts + part.start..self.starts + part.end
     }
 
     fn document(&mut self) -> Result<Option<Node>, Stop> {
@@ -267,7 +277,8 @@ impl<'s> Builder<'s, '_> {
             }
             match entries.iter().find(|(key, _)| key.name == name) {
                 Some((first, _)) => {
-                    let line = line_of(self.source, first.place.start);
+                    let line =
+                        line_of(self.source.get(self.starts..).unwrap_or_default(), first.place.start - self.starts);
                     let draft = Draft::new(Code::ConfigConflict, format!("key `{name}` is given twice")).at(&place);
                     self.problems
                         .push(draft.note(format!("it is first given in line {line}")).help("keep one of them"));
@@ -298,19 +309,7 @@ impl<'s> Builder<'s, '_> {
         let done = interpolate(text, env);
         for (offset, error) in &done.errors {
             let place = reference_place(self.source, &place, text, *offset);
-            let draft = match error {
-                InterpolationError::Unset(name) => {
-                    Draft::new(Code::ConfigVariable, format!("the environment variable `{name}` is not set"))
-                        .help(format!("set {name}, or give a default: `${{{name}:-default}}`"))
-                }
-                InterpolationError::Unclosed => Draft::new(Code::ConfigVariable, "a `${` has no closing `}`")
-                    .help("write `${NAME}` or `${NAME:-default}`; `$${` stands for a literal `${`"),
-                InterpolationError::Malformed => {
-                    Draft::new(Code::ConfigVariable, "what stands between `${` and `}` is not the name of a variable")
-                        .help("write `${NAME}` or `${NAME:-default}`, with letters, digits and `_`; `$${` stands for a literal `${`")
-                }
-            };
-            self.problems.push(draft.at(&place));
+            self.problems.push(error.draft().at(&place));
         }
         Node { place, value: Value::Scalar(Scalar::of_text(done.text, plain, done.variables)) }
     }
@@ -360,14 +359,10 @@ fn hide_secrets(source: &str, node: &Node, secret: bool, masks: &mut Masks) {
     }
 }
 
-fn bytes(span: &Span) -> Range<usize> {
-    span.byte_range().unwrap_or(0..0)
-}
-
 const FLOW_HELP: &str = "between `{ }` and `[ ]`, put a value that holds `${...}`, `{`, `}`, `[`, `]` or `,` in quotes";
 
-fn syntax_error(source: &str, error: &ScanError) -> Draft {
-    let at = error.marker().byte_offset().unwrap_or(0).min(source.len());
+fn syntax_error(source: &str, starts: usize, error: &ScanError) -> Draft {
+    let at = (starts + error.marker().byte_offset().unwrap_or(0)).min(source.len());
     let line_start = source.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |newline| newline + 1);
     let line = source.get(line_start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
     let help = match error.kind() {

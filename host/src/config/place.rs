@@ -1,9 +1,10 @@
 //! Where a plugin may send requests, as the operator writes it.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{borrow::Cow, fmt, net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
 use reqwest::Url;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 
 /// A host, or a range of addresses: `api.example.com`, `*.example.com`, `api.example.com:8443`, `10.0.0.0/8`, `127.0.0.1:8080`.
@@ -105,6 +106,20 @@ impl fmt::Display for HttpPlace {
             Host::Addresses(range) => write!(f, "{range}")?,
         }
         self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+impl JsonSchema for HttpPlace {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "HttpPlace".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string" })
     }
 }
 

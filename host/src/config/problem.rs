@@ -8,56 +8,46 @@ use std::{fmt, ops::Range};
 use super::{
     environment::Settings,
     mask::{self, Masks},
+    sources::Sources,
 };
 use crate::error::Code;
 
-/// All that is wrong with a configuration file; at least one problem.
+/// All that is wrong with a configuration; at least one problem.
 #[derive(Debug)]
 pub struct ConfigErrors {
-    file: String,
     problems: Vec<Problem>,
 }
 
 impl ConfigErrors {
-    /// The problems, in the order of the file.
+    /// The problems, in the order of the files.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
-    /// The name of the file, as it was given.
-    pub fn file(&self) -> &str {
-        &self.file
-    }
-
     /// One problem that has no place in the text.
     pub(super) fn whole_file(file: &str, code: Code, message: String, help: String) -> Self {
-        let problem = Problem {
-            code,
-            message,
-            variable: None,
-            location: None,
-            snippet: None,
-            notes: Vec::new(),
-            help: Some(help),
-        };
-        Self { file: file.to_owned(), problems: vec![problem] }
+        Self { problems: vec![Problem::of_file(file, None, code, message, help)] }
     }
 
-    pub(super) fn new(file: &str, source: &str, masks: &Masks, drafts: Vec<Draft>) -> Self {
-        Self::with_settings(file, source, masks, &Settings::default(), drafts)
+    /// Problems that are told without the text around them.
+    pub(super) fn untold(problems: Vec<Problem>) -> Self {
+        Self { problems }
+    }
+
+    pub(super) fn new(sources: &Sources, masks: &Masks, drafts: Vec<Draft>) -> Self {
+        Self::with_settings(sources, masks, &Settings::default(), drafts)
     }
 
     /// Places behind the end of the text are those of settings.
-    pub(super) fn with_settings(
-        file: &str,
-        source: &str,
-        masks: &Masks,
-        settings: &Settings,
-        mut drafts: Vec<Draft>,
-    ) -> Self {
+    pub(super) fn with_settings(sources: &Sources, masks: &Masks, settings: &Settings, mut drafts: Vec<Draft>) -> Self {
         drafts.sort_by_key(|draft| draft.place.as_ref().map_or(0, |place| place.start));
-        let problems = drafts.into_iter().map(|draft| draft.finish(source, masks, settings)).collect();
-        Self { file: file.to_owned(), problems }
+        Self { problems: drafts.into_iter().map(|draft| draft.finish(sources, masks, settings)).collect() }
+    }
+
+    /// These, and then others.
+    pub(super) fn and(mut self, others: Self) -> Self {
+        self.problems.extend(others.problems);
+        self
     }
 }
 
@@ -67,7 +57,7 @@ impl fmt::Display for ConfigErrors {
             if index > 0 {
                 f.write_str("\n\n")?;
             }
-            problem.write(f, &self.file)?;
+            problem.write(f)?;
         }
         Ok(())
     }
@@ -80,7 +70,8 @@ impl std::error::Error for ConfigErrors {}
 pub struct Problem {
     code: Code,
     message: String,
-    /// The variable of the environment that sets it.
+    file: String,
+    /// The variable of the environment that sets it, and where that is from.
     variable: Option<String>,
     location: Option<Location>,
     snippet: Option<Snippet>,
@@ -88,7 +79,7 @@ pub struct Problem {
     help: Option<String>,
 }
 
-/// A place in the configuration file; both count from 1, columns in characters.
+/// A place in a file; both count from 1, columns in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Location {
     /// Line.
@@ -116,7 +107,12 @@ impl Problem {
         &self.message
     }
 
-    /// Where; `None` when the file as a whole is meant.
+    /// The name of the file, as it was given.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Where in the file; `None` when it is meant as a whole.
     pub fn location(&self) -> Option<Location> {
         self.location
     }
@@ -126,7 +122,14 @@ impl Problem {
         self.help.as_deref()
     }
 
-    fn write(&self, f: &mut fmt::Formatter<'_>, file: &str) -> fmt::Result {
+    /// A problem that shows nothing of the file.
+    pub(super) fn of_file(file: &str, location: Option<Location>, code: Code, message: String, help: String) -> Self {
+        let file = file.to_owned();
+        Self { code, message, file, variable: None, location, snippet: None, notes: Vec::new(), help: Some(help) }
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = &self.file;
         write!(f, "error[{}]: {}", self.code, self.message)?;
         let gutter = match self.location {
             Some(Location { line, column }) => {
@@ -185,18 +188,20 @@ impl Draft {
         self
     }
 
-    fn finish(self, source: &str, masks: &Masks, settings: &Settings) -> Problem {
-        let variable = self.place.as_ref().and_then(|place| settings.variable(source.len(), place)).map(str::to_owned);
-        let (location, snippet) = match &self.place {
+    fn finish(self, sources: &Sources, masks: &Masks, settings: &Settings) -> Problem {
+        let variable = self.place.as_ref().and_then(|place| settings.variable(sources.text().len(), place));
+        let (file, location, snippet) = match &self.place {
             Some(place) if variable.is_none() => {
-                let (location, snippet) = locate(source, place, masks);
-                (Some(location), Some(snippet))
+                let (file, part) = sources.file(place.start);
+                let (location, snippet) = locate(sources.text(), part, place, masks);
+                (file.to_owned(), Some(location), Some(snippet))
             }
-            _ => (None, None),
+            _ => (sources.names(), None, None),
         };
         Problem {
             code: self.code,
             message: self.message,
+            file,
             variable,
             location,
             snippet,
@@ -214,8 +219,8 @@ pub(super) fn line_of(source: &str, offset: usize) -> usize {
 /// Lines longer than this are cut around the caret: a configuration in JSON may be one long line.
 const WIDEST: usize = 140;
 
-fn locate(source: &str, place: &Range<usize>, masks: &Masks) -> (Location, Snippet) {
-    let mut start = place.start.min(source.len());
+fn locate(source: &str, part: Range<usize>, place: &Range<usize>, masks: &Masks) -> (Location, Snippet) {
+    let mut start = place.start.min(part.end);
     while !source.is_char_boundary(start) {
         start -= 1;
     }
@@ -224,7 +229,8 @@ fn locate(source: &str, place: &Range<usize>, masks: &Masks) -> (Location, Snipp
         source.get(start..).and_then(|after| after.find('\n')).map_or(source.len(), |newline| start + newline);
     let line = source.get(line_start..line_end).unwrap_or_default();
     let column = source.get(line_start..start).map_or(0, |before| before.chars().count());
-    let location = Location { line: line_of(source, start), column: column + 1 };
+    let line_number = line_of(source.get(part.start..).unwrap_or_default(), start - part.start);
+    let location = Location { line: line_number, column: column + 1 };
 
     // Everything below works on the masked line, where columns differ from those of the file.
     let end = place.end.clamp(start, line_end);

@@ -1,12 +1,14 @@
 //! Sizes and durations as people write them: `64MiB`, `5ms`.
 
 use std::{
+    borrow::Cow,
     fmt,
     str::FromStr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use serde::{Deserialize, Deserializer, de};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A number of bytes: `8MiB`, `500kB`, or a bare number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,6 +104,57 @@ impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_duration(self.0).fmt(f)
     }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = [("GiB", 30), ("MiB", 20), ("KiB", 10)].into_iter().find(|(_, bits)| {
+            let whole = 1_u64 << bits;
+            self.0 >= whole && self.0.is_multiple_of(whole)
+        });
+        match unit {
+            Some((unit, bits)) => write!(f, "{}{unit}", self.0 >> bits),
+            None => write!(f, "{}B", self.0),
+        }
+    }
+}
+
+/// As people write them, for the defaults in the schema.
+macro_rules! written {
+    ($($type:ty)+) => {$(
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    )+};
+}
+
+written! { ByteSize Span }
+
+/// What the schema says of them: what is good there may still be no size and no time, but nothing that is one is refused.
+macro_rules! described {
+    ($($type:ident $schema:tt)+) => {$(
+        impl JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    )+};
+}
+
+described! {
+    ByteSize { "type": ["string", "integer"], "minimum": 0, "pattern": r"^\s*[0-9.]+\s*(B|[kK]B|MB|GB|[KMG]iB)?\s*$|\$\{" }
+    Span { "type": ["string", "integer"], "maximum": 0, "minimum": 0, "pattern": r"^\s*(0|([0-9.]+\s*[a-zA-Zµ]+\s*)+)$|\$\{" }
+    Moment { "type": "string", "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:|\$\{" }
 }
 
 #[cfg(test)]

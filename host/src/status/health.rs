@@ -56,8 +56,8 @@ pub struct Health {
 
 impl Status {
     /// Ready only when plugins are loaded, sinks connected, sources open and their opening positions durably stored. A
-    /// pipeline that has finished lacks nothing; one that drains or has stopped is not ready.
-    pub fn readiness(&self) -> Readiness {
+    /// pipeline that has finished lacks nothing; one that drains or has stopped is not ready, and one that stands by only where that is enough.
+    pub fn readiness(&self, standby_is_enough: bool) -> Readiness {
         let pipelines = self.pipelines();
         let mut reasons = Vec::new();
         if pipelines.is_empty() {
@@ -68,7 +68,8 @@ impl Status {
                 reason: "the pipelines are not set up yet".to_owned(),
             });
         }
-        for pipeline in &pipelines {
+        let waits = |pipeline: &PipelineStatus| standby_is_enough && pipeline.state() == State::Standby;
+        for pipeline in pipelines.iter().filter(|pipeline| !waits(pipeline)) {
             self.missing(pipeline, &mut reasons);
         }
         Readiness { ready: reasons.is_empty(), reasons }

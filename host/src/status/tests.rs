@@ -46,7 +46,7 @@ fn redis_down() -> Fault {
 }
 
 fn missing(status: &Status) -> Vec<String> {
-    status.readiness().reasons.iter().map(ToString::to_string).collect()
+    status.readiness(false).reasons.iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn ready_means_that_nothing_is_missing_whatever_the_lag() {
     pipeline.sink_connected(1);
     pipeline.source_failed(&Fault::transient(Code::MongoUnreachable, "mongodb cannot be reached"));
     pipeline.opening_stored();
-    let reasons = status.readiness().reasons;
+    let reasons = status.readiness(false).reasons;
     assert_eq!(
         reasons.iter().map(|reason| reason.code).collect::<Vec<_>>(),
         [Some("TG0203"), Some("TG0401"), Some("TG0301")]
@@ -81,24 +81,24 @@ fn ready_means_that_nothing_is_missing_whatever_the_lag() {
     pipeline.source_opened(None);
     pipeline.metrics().lag.read(Some(0));
     assert!(pipeline.metrics().lag.seconds() > 1e6);
-    assert!(status.readiness().ready, "{:?}", missing(&status));
+    assert!(status.readiness(false).ready, "{:?}", missing(&status));
 
     status.plugin_failed("router", &Fault::fatal(Code::PluginUnreadable, "the new file is broken"));
-    assert!(status.readiness().ready, "the loaded generation still runs");
+    assert!(status.readiness(false).ready, "the loaded generation still runs");
     pipeline.paused(Some(&Fault::pause(Code::PluginBreaker, "the plugin fails on everything")));
     assert_eq!(missing(&status), ["p: pipeline: the plugin fails on everything"]);
-    assert_eq!(status.readiness().reasons[0].code, Some("TG0216"));
+    assert_eq!(status.readiness(false).reasons[0].code, Some("TG0216"));
     assert_eq!((pipeline.state(), pipeline.view().problem.unwrap().code), (State::Paused, Code::PluginBreaker));
     assert!(status.health().healthy, "starting again would not help a pipeline that pauses");
     pipeline.paused(None);
     assert_eq!(missing(&status), ["p: pipeline: it is paused"]);
     pipeline.source_opened(None);
     pipeline.set_state(State::Running);
-    assert!(status.readiness().ready && pipeline.view().problem.is_none());
+    assert!(status.readiness(false).ready && pipeline.view().problem.is_none());
     pipeline.set_state(State::Draining);
     assert_eq!(missing(&status), ["p: pipeline: the host is shutting down"]);
     pipeline.set_state(State::Finished);
-    assert!(status.readiness().ready);
+    assert!(status.readiness(false).ready);
     pipeline.stopped(&Fault::fatal(Code::MongoPositionLost, "the position is gone"));
     assert_eq!(missing(&status), ["p: pipeline: the position is gone"]);
 }

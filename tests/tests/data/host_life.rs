@@ -142,7 +142,7 @@ async fn two_pipelines_and_two_sinks_have_their_own_pace() {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_at_once() {
+async fn d9_a_second_signal_ends_at_once() {
     let mut redis = tidegate_tests::servers::Redis::start(tidegate_tests::servers::RedisOptions::default()).await;
     let mut scene = Scene::shared().await;
     scene.redis_url = redis.url();

@@ -5,7 +5,7 @@ use tidegate_tests::servers::{Mongo, MongoOptions, shared};
 use crate::scene::{Flood, Scene, assert_exactly, wait_not_ready, without_doubles};
 
 #[tokio::test]
-async fn a_server_that_dies_and_comes_back_is_followed_without_loss() {
+async fn d9_a_server_that_dies_and_comes_back_is_followed_without_loss() {
     // Every write is in the journal before it is confirmed, so that a kill takes nothing back.
     let mut mongo = Mongo::start(MongoOptions::default()).await;
     let separator = if mongo.uri().contains('?') { '&' } else { '?' };

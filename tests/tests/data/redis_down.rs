@@ -129,7 +129,7 @@ async fn full_memory_is_waited_for() {
 }
 
 #[tokio::test]
-async fn down_at_the_end_makes_the_drain_run_out_of_time() {
+async fn d9_down_at_the_end_makes_the_drain_run_out_of_time() {
     let mut redis = lasting_redis().await;
     let scene = scene_with(&redis).await;
     let settings = "log: { level: info, format: json }\nshutdown_timeout: 1s";

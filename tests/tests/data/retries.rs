@@ -31,7 +31,7 @@ fn retries(host: &Host) -> usize {
 }
 
 #[tokio::test]
-async fn attempts_are_made_and_no_more() {
+async fn d9_attempts_are_made_and_no_more() {
     let mut host = start("{ first: 5ms, ceiling: 20ms, attempts: 4 }");
     let stopped = host.wait_event("pipeline_stopped").await;
     assert_eq!(field(&stopped, "code").and_then(Value::as_str), Some("TG0401"));
@@ -42,7 +42,7 @@ async fn attempts_are_made_and_no_more() {
 }
 
 #[tokio::test]
-async fn circuit_of_what_is_down_is_open_and_says_when_it_is_tried() {
+async fn d9_circuit_of_what_is_down_is_open_and_says_when_it_is_tried() {
     // A wait may be short, but not all of them: one is looked for that lasts.
     let mut host = start("{ first: 10s, ceiling: 1h }");
     let sink = eventually(PATIENCE, "a wait of the sink", async || {

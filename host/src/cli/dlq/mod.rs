@@ -6,15 +6,14 @@ mod work;
 use std::{
     fs::{DirBuilder, File, OpenOptions, TryLockError},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::PathBuf,
     time::{Duration, SystemTime},
 };
 
 use clap::{Args, Subcommand};
 
-use super::{complain, exit};
+use super::{complain, exit, files::ConfigArgs};
 use crate::{
-    config::{self, Config, DeadLetterConfig},
+    config::{self, Config, DeadLetterConfig, Files},
     dead_letter::Select,
     error::{Code, Fault},
     format::time::now_millis,
@@ -68,8 +67,8 @@ pub(super) enum DlqCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct PlaceArgs {
-    /// The configuration file (YAML).
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// The pipeline.
     pipeline: String,
 }
@@ -160,8 +159,9 @@ struct Place {
 
 impl Place {
     fn load(args: PlaceArgs) -> Result<Self, u8> {
-        let PlaceArgs { config: file, pipeline } = args;
-        let config = config::load(&file).map_err(|problems| {
+        let PlaceArgs { config, pipeline } = args;
+        let files = Files::from(&config);
+        let config = config::load(&files).map_err(|problems| {
             eprintln!("{problems}");
             exit::CONFIGURATION
         })?;
@@ -169,7 +169,7 @@ impl Place {
             let names: Vec<&str> = config.pipelines.keys().map(String::as_str).collect();
             complain(&Fault::fatal(
                 Code::DeadLetterUnknown,
-                format!("{} has no pipeline `{pipeline}`; it has: {}", file.display(), names.join(", ")),
+                format!("{files} has no pipeline `{pipeline}`; it has: {}", names.join(", ")),
             ));
             return Err(exit::CONFIGURATION);
         };

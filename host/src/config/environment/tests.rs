@@ -5,7 +5,9 @@ use std::{
 };
 
 use super::Settings;
-use crate::config::{CheckpointConfig, Config, ConfigErrors, LogLevel, SinkConfig, SourceConfig, parse_with};
+use crate::config::{
+    CheckpointConfig, Config, ConfigErrors, LogLevel, SinkConfig, SourceConfig, parse_all, sources::Sources,
+};
 
 const FILE: &str = "log: { level: warn }
 pipelines:
@@ -21,7 +23,7 @@ fn of(settings: &[(&str, &str)]) -> Settings {
 }
 
 fn with(settings: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
-    parse_with(FILE, "c.yaml", &|_| None, &of(settings))
+    parse_all(&Sources::of("c.yaml", FILE), &|_| None, &of(settings))
 }
 
 fn wrong(settings: &[(&str, &str)]) -> String {
@@ -89,7 +91,8 @@ fn a_pipeline_may_be_made_of_settings_alone() {
         ("TIDEGATE__PIPELINES__TRY__STAGES__0__CONFIG__warehouseId", "7"),
     ]);
     for file in ["", "# nothing but a comment\n"] {
-        let config = parse_with(file, "c.yaml", &|_| None, &all).unwrap_or_else(|errors| panic!("{errors}"));
+        let config =
+            parse_all(&Sources::of("c.yaml", file), &|_| None, &all).unwrap_or_else(|errors| panic!("{errors}"));
         let pipeline = &config.pipelines["try"];
         assert!(matches!(&pipeline.sinks["out"], SinkConfig::File(file) if file.path.ends_with("b.jsonl")));
         assert!(matches!(&pipeline.sinks["cache"], SinkConfig::Redis(redis) if redis.url.reveal() == "redis://h"));
@@ -154,12 +157,12 @@ fn no_variable_is_passed_over() {
     let bytes = OsString::from_vec(b"s3cret\xff".to_vec());
     assert_eq!(bytes.as_bytes().len(), 7);
     let settings = Settings::of([(OsString::from("TIDEGATE__LOG__LEVEL"), bytes)]);
-    let shown = parse_with(FILE, "c.yaml", &|_| None, &settings).expect_err("no UTF-8").to_string();
+    let shown = parse_all(&Sources::of("c.yaml", FILE), &|_| None, &settings).expect_err("no UTF-8").to_string();
     assert!(shown.contains("TIDEGATE__LOG__LEVEL") && shown.contains("not UTF-8"), "{shown}");
     let two =
         "pipelines: { a-b: { source: stdin, sinks: { o: stdout } }, a_b: { source: stdin, sinks: { o: stdout } } }";
     let settings = of(&[("TIDEGATE__PIPELINES__A_B__LANES", "3")]);
-    let shown = parse_with(two, "c.yaml", &|_| None, &settings).expect_err("two names").to_string();
+    let shown = parse_all(&Sources::of("c.yaml", two), &|_| None, &settings).expect_err("two names").to_string();
     assert!(shown.contains("`A_B` may be `a-b` and `a_b`"), "{shown}");
 }
 
@@ -168,12 +171,16 @@ fn a_variable_need_not_be_set_where_a_setting_takes_its_place() {
     let file =
         "pipelines: { p: { source: { mongodb: { uri: \"${UNSET}\" } }, sinks: { o: stdout }, lanes: \"${OTHER}\" } }";
     let uri = ("TIDEGATE__PIPELINES__P__SOURCE__MONGODB__URI", "mongodb://h");
-    let shown = parse_with(file, "c.yaml", &|_| None, &of(&[uri])).expect_err("one is missing").to_string();
+    let shown =
+        parse_all(&Sources::of("c.yaml", file), &|_| None, &of(&[uri])).expect_err("one is missing").to_string();
     assert!(shown.contains("`OTHER`") && !shown.contains("`UNSET`"), "{shown}");
-    assert!(parse_with(file, "c.yaml", &|_| None, &of(&[uri, ("TIDEGATE__PIPELINES__P__LANES", "3")])).is_ok());
+    assert!(
+        parse_all(&Sources::of("c.yaml", file), &|_| None, &of(&[uri, ("TIDEGATE__PIPELINES__P__LANES", "3")])).is_ok()
+    );
     // What an alias repeats is still asked for where it stands first.
     let file = "pipelines:\n  a: { source: stdin, sinks: { o: { file: { path: &x \"${UNSET}\" } } } }\n  b: { source: { file: { path: *x } }, sinks: { o: stdout } }\n";
     let b = of(&[("TIDEGATE__PIPELINES__B__SOURCE__FILE__PATH", "y")]);
-    let shown = parse_with(file, "c.yaml", &|_| None, &b).expect_err("the first still wants it").to_string();
+    let shown =
+        parse_all(&Sources::of("c.yaml", file), &|_| None, &b).expect_err("the first still wants it").to_string();
     assert!(shown.contains("`UNSET`"), "{shown}");
 }

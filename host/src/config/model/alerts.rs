@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{super::units::Span, Secret};
 
 /// `alerts`
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AlertsConfig {
     /// Where messages go, by name.
@@ -36,7 +37,7 @@ impl Default for AlertsConfig {
 }
 
 /// `alerts.dead_letters`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DeadLetterAlertConfig {
     /// More of them in one pipeline ...
@@ -52,7 +53,7 @@ impl Default for DeadLetterAlertConfig {
 }
 
 /// A channel: exactly one of its keys.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AlertChannelConfig {
     /// A chat of Telegram.
@@ -62,7 +63,7 @@ pub enum AlertChannelConfig {
 }
 
 /// `telegram`
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TelegramConfig {
     /// Of the bot, as BotFather gave it.
@@ -82,7 +83,7 @@ fn telegram() -> String {
 }
 
 /// `webhook`
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookConfig {
     /// Where the POST goes.
@@ -99,7 +100,7 @@ pub struct WebhookConfig {
 }
 
 /// What is told of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, serde::Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AlertKind {
     /// A source or sink is down and tried again.

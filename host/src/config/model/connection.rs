@@ -3,28 +3,41 @@
 
 use std::{net::Ipv6Addr, num::NonZeroU16};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 
 use super::Secret;
 use crate::escape;
 
 /// `uri` of everything that connects to a MongoDB, and the keys beside it
-#[derive(Deserialize)]
-struct MongodbKeys {
+#[derive(Deserialize, JsonSchema)]
+#[schemars(inline, extend("anyOf" = [{"required": ["uri"]}, {"required": ["host"]}]))]
+pub(super) struct MongodbKeys {
+    /// Connection string.
     uri: Option<Secret>,
+    /// The server, in place of a connection string.
     host: Option<Host>,
+    /// Its port.
     port: Option<NonZeroU16>,
+    /// As whom it is spoken to.
     user: Option<String>,
+    /// The user's password; better from a variable.
     password: Option<Secret>,
 }
 
 /// `url` of everything that connects to a Redis, and the keys beside it
-#[derive(Deserialize)]
-struct RedisKeys {
+#[derive(Deserialize, JsonSchema)]
+#[schemars(inline, extend("anyOf" = [{"required": ["url"]}, {"required": ["host"]}]))]
+pub(super) struct RedisKeys {
+    /// `redis://`, `rediss://` or `unix://`.
     url: Option<Secret>,
+    /// The server, in place of a URL.
     host: Option<Host>,
+    /// Its port.
     port: Option<NonZeroU16>,
+    /// As whom it is spoken to.
     user: Option<String>,
+    /// The user's password; better from a variable.
     password: Option<Secret>,
 }
 
@@ -72,6 +85,8 @@ fn whole<E: de::Error>(
 }
 
 /// One server, as it stands in a connection string.
+#[derive(JsonSchema)]
+#[schemars(inline)]
 struct Host(String);
 
 impl<'de> Deserialize<'de> for Host {

@@ -17,7 +17,8 @@ mod store;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use indexmap::IndexMap;
-use serde::{Deserialize, Deserializer, de};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 pub use self::{
     alerts::*, mongodb::*, pipeline::*, plugins::*, pubsub::*, pubsub_source::*, redis::*, redis_connection::*,
@@ -26,7 +27,7 @@ pub use self::{
 use super::units::Span;
 
 /// A whole configuration file.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where checkpoints, dead letters and compiled plugins are kept.
@@ -67,7 +68,7 @@ fn ten_seconds() -> Span {
 }
 
 /// `state`
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StateConfig {
     /// Made when it is missing.
@@ -81,11 +82,12 @@ impl Default for StateConfig {
 }
 
 /// `admin`
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdminConfig {
     /// Address and port; port 0 takes a free one, which the log names.
     #[serde(deserialize_with = "socket_address")]
+    #[schemars(with = "String")]
     pub listen: SocketAddr,
     /// What a request must know that changes something; none: only requests from this machine may.
     pub token: Option<Secret>,
@@ -107,7 +109,7 @@ fn socket_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAd
 }
 
 /// `log`
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
     /// Lines of this level and above are written.
@@ -121,7 +123,7 @@ pub struct LogConfig {
 }
 
 /// `log.file`
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LogFileConfig {
     /// The file; the date, and for `hourly` the hour, of what is in it stand before its ending.
@@ -139,7 +141,7 @@ const fn fourteen() -> u16 {
 }
 
 /// `log.file.rotate`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogRotation {
     /// At midnight, UTC.
@@ -152,7 +154,7 @@ pub enum LogRotation {
 }
 
 /// `log.level`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// Everything.
@@ -169,7 +171,7 @@ pub enum LogLevel {
 }
 
 /// `log.format`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// One JSON object a line.
@@ -179,7 +181,8 @@ pub enum LogFormat {
 }
 
 /// Text that may hold a password: its `Debug` form hides it. Its name tells the decoder that the value must not be shown.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[schemars(inline)]
 pub struct Secret(String);
 
 impl Secret {

@@ -1,9 +1,10 @@
 //! MongoDB as a source and as a sink.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{self, Visitor},
 };
 
@@ -13,11 +14,12 @@ use super::{
 };
 
 /// `source.mongodb`
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MongodbSourceConfig {
     /// Connection string, with what `host`, `port`, `user` and `password` say.
     #[serde(rename = "uri|host|port|user|password", deserialize_with = "super::connection::mongodb")]
+    #[schemars(with = "super::connection::MongodbKeys")]
     pub uri: Secret,
     /// One database; none: all of the deployment.
     #[serde(default)]
@@ -68,7 +70,7 @@ const fn history_warning() -> Span {
 }
 
 /// `source.mongodb.operations`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WatchedOperation {
     /// A document is new.
@@ -97,7 +99,7 @@ impl WatchedOperation {
 }
 
 /// `source.mongodb.snapshot`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Snapshot {
     /// Never: only changes are sent.
@@ -114,7 +116,7 @@ pub enum Snapshot {
 }
 
 /// `source.mongodb.ddl`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SourceDdl {
     /// It is told in the log and counted.
@@ -125,7 +127,7 @@ pub enum SourceDdl {
 }
 
 /// `source.mongodb.full_document`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FullDocument {
     /// The host fetches the documents of a batch's updates in one `find`: the state at that time, not at the update's.
@@ -140,7 +142,7 @@ pub enum FullDocument {
 }
 
 /// `source.mongodb.before`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BeforeImage {
     /// Changes come without it.
@@ -161,7 +163,7 @@ impl FullDocument {
 }
 
 /// `source.mongodb.start`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StartAt {
     /// With the first change after the pipeline starts; documents that exist already are not sent.
@@ -174,7 +176,7 @@ pub enum StartAt {
 }
 
 /// `source.mongodb.on_lost_position`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnLostPosition {
     /// The pipeline stops.
@@ -189,11 +191,12 @@ pub enum OnLostPosition {
 }
 
 /// `mongodb` as a sink
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MongodbSinkConfig {
     /// Connection string, with what `host`, `port`, `user` and `password` say.
     #[serde(rename = "uri|host|port|user|password", deserialize_with = "super::connection::mongodb")]
+    #[schemars(with = "super::connection::MongodbKeys")]
     pub uri: Secret,
     /// The database written to; none: the one the change is from. `{database}` and `{collection}` stand for the change's own.
     #[serde(default)]
@@ -213,7 +216,7 @@ pub struct MongodbSinkConfig {
 }
 
 /// `ddl` of a MongoDB sink
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DdlConfig {
     /// Collections and views that were made.
@@ -236,7 +239,7 @@ impl Default for DdlConfig {
 }
 
 /// What a MongoDB sink does with a change of a collection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DdlAction {
     /// The same is done to the target.
@@ -246,7 +249,7 @@ pub enum DdlAction {
 }
 
 /// `write_concern` of a MongoDB sink
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WriteConcernConfig {
     /// How many members must have it.
@@ -296,8 +299,32 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
+impl JsonSchema for Members {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Members".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["integer", "string"], "minimum": 0 })
+    }
+}
+
+impl Serialize for Members {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Majority => serializer.serialize_str("majority"),
+            Self::Count(count) => serializer.serialize_u32(*count),
+            Self::Named(name) => serializer.serialize_str(name),
+        }
+    }
+}
+
 /// `mode` of a MongoDB sink
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WriteMode {
     /// The document of the same key is replaced, updated, made or deleted: the target becomes what the source is.

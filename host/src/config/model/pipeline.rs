@@ -3,7 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use indexmap::IndexMap;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{
     super::units::{ByteSize, Span},
@@ -12,7 +13,7 @@ use super::{
 };
 
 /// A pipeline.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PipelineConfig {
     /// Where changes come from.
@@ -54,7 +55,7 @@ fn two() -> u16 {
 }
 
 /// `retry`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetryConfig {
     /// The longest that the first wait may be; each next one may be twice as long.
@@ -72,7 +73,7 @@ impl Default for RetryConfig {
 }
 
 /// `source`: exactly one of its keys.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceConfig {
     /// A MongoDB change stream.
@@ -88,7 +89,7 @@ pub enum SourceConfig {
 }
 
 /// `source.file`
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileSourceConfig {
     /// The file.
@@ -96,12 +97,12 @@ pub struct FileSourceConfig {
 }
 
 /// `source.stdin`
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StdinSourceConfig {}
 
 /// `batch`
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BatchConfig {
     /// Most changes in a batch, 1 to 100000.
@@ -119,7 +120,7 @@ impl Default for BatchConfig {
 }
 
 /// One stage.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StageConfig {
     /// Name of the plugin: the file stem in the plugin directory.
@@ -139,7 +140,7 @@ pub struct StageConfig {
 }
 
 /// A stage's `breaker`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BreakerConfig {
     /// Changes in a row that the plugin must fail on, each alone, before the breaker trips.
@@ -155,7 +156,7 @@ impl Default for BreakerConfig {
 }
 
 /// `breaker.action`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BreakerAction {
     /// The pipeline pauses until another generation of the plugin is loaded or the operator resumes it.
@@ -165,7 +166,7 @@ pub enum BreakerAction {
 }
 
 /// `when`: both lists must match; an absent or empty one always does.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WhenConfig {
     /// `database.collection`, or `database.*`.
@@ -175,7 +176,7 @@ pub struct WhenConfig {
 }
 
 /// An operation in the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OperationName {
     /// insert
@@ -191,7 +192,7 @@ pub enum OperationName {
 }
 
 /// A sink: exactly one of its keys.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SinkConfig {
     /// Keys of Redis, streams among them.
@@ -207,7 +208,7 @@ pub enum SinkConfig {
 }
 
 /// `format` of a body
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DocumentFormat {
     /// Plain JSON: ObjectId as hex text, dates as ISO 8601.
@@ -226,7 +227,7 @@ pub enum DocumentFormat {
 }
 
 /// `file` as a sink
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileSinkConfig {
     /// The file; made when it is missing, added to when it is there. A router's target is another file in its folder.
@@ -234,6 +235,6 @@ pub struct FileSinkConfig {
 }
 
 /// `stdout` as a sink
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StdoutSinkConfig {}

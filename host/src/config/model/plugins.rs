@@ -1,9 +1,10 @@
 //! The plugin directory: limits, grants, and how a new file of a plugin takes over.
 
-use std::{path::PathBuf, time::Duration};
+use std::{borrow::Cow, path::PathBuf, time::Duration};
 
 use indexmap::IndexMap;
-use serde::Deserialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
 
 use super::super::{
     place::HttpPlace,
@@ -11,7 +12,7 @@ use super::super::{
 };
 
 /// `plugins`
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PluginsConfig {
     /// Each `*.wasm` in it is a plugin, named by its file stem.
@@ -69,8 +70,22 @@ pub enum Switch<T> {
     Off,
 }
 
+impl<T: JsonSchema> JsonSchema for Switch<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("SwitchOf{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "oneOf": [{ "type": "string", "enum": ["on", "off"] }, generator.subschema_for::<T>()] })
+    }
+}
+
 /// `plugins.each.NAME`
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EachPluginConfig {
     /// What it says wins over `plugins.swap`.
@@ -80,7 +95,7 @@ pub struct EachPluginConfig {
 }
 
 /// `plugins.each.NAME.grants`
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GrantsConfig {
     /// Hosts that it may send HTTP requests to.
@@ -94,7 +109,7 @@ pub struct GrantsConfig {
 }
 
 /// `plugins.swap` and `plugins.each.NAME.swap`
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SwapConfig {
     /// A candidate is tried on copies of live batches first; off.
@@ -104,7 +119,7 @@ pub struct SwapConfig {
 }
 
 /// `shadow`
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ShadowConfig {
     /// It is decided after so many changes ...
@@ -138,7 +153,7 @@ impl Default for ShadowConfig {
 }
 
 /// `shadow.promote`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PromoteBy {
     /// The host, by the limits.
@@ -148,7 +163,7 @@ pub enum PromoteBy {
 }
 
 /// `probation`
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProbationConfig {
     /// How long a new generation has to prove itself; it is never confirmed before it saw a change.
@@ -168,7 +183,7 @@ impl Default for ProbationConfig {
 }
 
 /// `plugins.limits` and a stage's `limits`: what is not set is taken from the level above, then from the defaults.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {
     /// Linear memory of one instance; 64MiB.

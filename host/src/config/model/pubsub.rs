@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
@@ -10,7 +11,8 @@ use super::{
 };
 
 /// `project`, `endpoint` and `credentials_file` of everything that connects to Pub/Sub
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[schemars(inline)]
 pub struct PubsubConnection {
     /// The project of all topics and subscriptions that are named without one.
     pub project: String,
@@ -23,7 +25,7 @@ pub struct PubsubConnection {
 }
 
 /// `pubsub` as a sink
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PubsubSinkConfig {
     /// Where Pub/Sub is.

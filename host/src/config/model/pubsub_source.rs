@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{
     super::units::{ByteSize, Span},
@@ -10,7 +11,7 @@ use super::{
 };
 
 /// `source.pubsub`
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PubsubSourceConfig {
     /// Where Pub/Sub is.
@@ -78,7 +79,7 @@ const fn minute() -> Span {
 }
 
 /// `source.pubsub.messages`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MessageForm {
     /// A message that a Pub/Sub sink of tidegate wrote is the change; any other becomes a document.
@@ -91,7 +92,7 @@ pub enum MessageForm {
 }
 
 /// `source.pubsub.format`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MessageFormat {
     /// What the attribute `content_type` says; without it a JSON object is a document, and anything else stands under `body`.

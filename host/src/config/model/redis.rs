@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{
     super::units::{ByteSize, Span},
@@ -10,11 +11,12 @@ use super::{
 };
 
 /// `redis` as a sink
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RedisSinkConfig {
     /// `redis://`, `rediss://` or `unix://`, with what `host`, `port`, `user` and `password` say.
     #[serde(rename = "url|host|port|user|password", deserialize_with = "super::connection::redis")]
+    #[schemars(with = "super::connection::RedisKeys")]
     pub url: Secret,
     /// Certificates, for `rediss://`.
     #[serde(default)]
@@ -71,7 +73,7 @@ fn ninety_five() -> u8 {
 }
 
 /// `mode` of a Redis sink
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RedisMode {
     /// An entry of a stream for each change.
@@ -138,7 +140,7 @@ impl RedisSinkConfig {
 }
 
 /// `latest` of a Redis sink
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LatestConfig {
     /// The longest that a value is held.

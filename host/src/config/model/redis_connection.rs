@@ -2,12 +2,13 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::units::Span;
 
 /// `tls` of a Redis source, sink, dead letter or checkpoint, for a `rediss://` URL
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RedisTlsConfig {
     /// Certificates, as PEM, of the authorities that alone may have signed the server's; none: the public ones.
@@ -19,7 +20,7 @@ pub struct RedisTlsConfig {
 }
 
 /// `wait` of a Redis sink
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RedisWaitConfig {
     /// So many replicas must have it.

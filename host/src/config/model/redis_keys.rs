@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::super::units::{ByteSize, Span};
 
 /// `source.redis.keys`
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeysConfig {
     /// Keys, names or patterns.
@@ -51,7 +52,7 @@ const fn eight_mebibytes() -> ByteSize {
 }
 
 /// `source.redis.keys.types`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyType {
     /// Text or bytes.
@@ -83,7 +84,7 @@ impl KeyType {
 }
 
 /// `source.redis.keys.notifications`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Notifications {
     /// Where the server has them on.
@@ -94,7 +95,7 @@ pub enum Notifications {
 }
 
 /// `source.redis.keys.shape`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyShape {
     /// Each key.
@@ -105,7 +106,7 @@ pub enum KeyShape {
 }
 
 /// `source.redis.keys.on_vanished`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnVanished {
     /// They are deleted.

@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{super::units::Span, KeyType, KeysConfig, RedisMode, RedisTlsConfig, Secret, ten_seconds};
 use crate::redis::glob;
 
 /// `source.redis`
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RedisSourceConfig {
     /// `redis://`, `rediss://` or `unix://`, with what `host`, `port`, `user` and `password` say.
     #[serde(rename = "url|host|port|user|password", deserialize_with = "super::connection::redis")]
+    #[schemars(with = "super::connection::RedisKeys")]
     pub url: Secret,
     /// Certificates, for `rediss://`.
     #[serde(default)]
@@ -104,7 +106,7 @@ impl RedisSourceConfig {
 }
 
 /// `source.redis.start`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StreamStart {
     /// With the oldest entry that is there.
@@ -115,7 +117,7 @@ pub enum StreamStart {
 }
 
 /// `source.redis.on_lost_position`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnLostEntries {
     /// The pipeline stops.
@@ -126,7 +128,7 @@ pub enum OnLostEntries {
 }
 
 /// `source.redis.entries`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EntryForm {
     /// Fields and values that become a document.
@@ -137,7 +139,7 @@ pub enum EntryForm {
 }
 
 /// `source.redis.format`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EntryFormat {
     /// Plain JSON; what is Extended JSON in it is understood.
@@ -150,7 +152,7 @@ pub enum EntryFormat {
 }
 
 /// `source.redis.group`
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GroupConfig {
     /// The consumer group; made where it is not there.

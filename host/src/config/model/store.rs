@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{super::units::Span, FileSinkConfig, RedisTlsConfig, Secret, ten_seconds};
 
 /// `dead_letter`: exactly one of its keys.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeadLetterConfig {
     /// A file, JSON Lines.
@@ -19,11 +20,12 @@ pub enum DeadLetterConfig {
 }
 
 /// `dead_letter.redis`
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RedisDeadLetterConfig {
     /// `redis://`, `rediss://` or `unix://`, with what `host`, `port`, `user` and `password` say.
     #[serde(rename = "url|host|port|user|password", deserialize_with = "super::connection::redis")]
+    #[schemars(with = "super::connection::RedisKeys")]
     pub url: Secret,
     /// Certificates, for `rediss://`.
     #[serde(default)]
@@ -36,11 +38,12 @@ pub struct RedisDeadLetterConfig {
 }
 
 /// `dead_letter.mongodb`
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MongodbDeadLetterConfig {
     /// Connection string, with what `host`, `port`, `user` and `password` say.
     #[serde(rename = "uri|host|port|user|password", deserialize_with = "super::connection::mongodb")]
+    #[schemars(with = "super::connection::MongodbKeys")]
     pub uri: Secret,
     /// The database.
     pub database: String,
@@ -52,7 +55,7 @@ pub struct MongodbDeadLetterConfig {
 }
 
 /// `checkpoint`: a bare word or a map with options.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckpointConfig {
     /// A file in the state directory.
@@ -66,7 +69,7 @@ pub enum CheckpointConfig {
 }
 
 /// `checkpoint.sink`
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SinkCheckpointConfig {
     /// How long a host that gives no sign keeps the pipeline.
@@ -82,11 +85,12 @@ impl Default for SinkCheckpointConfig {
 }
 
 /// `checkpoint.mongodb`
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MongodbCheckpointConfig {
     /// Connection string, with what `host`, `port`, `user` and `password` say.
     #[serde(rename = "uri|host|port|user|password", deserialize_with = "super::connection::mongodb")]
+    #[schemars(with = "super::connection::MongodbKeys")]
     pub uri: Secret,
     /// The database.
     #[serde(default = "tidegate")]
@@ -103,11 +107,12 @@ pub struct MongodbCheckpointConfig {
 }
 
 /// `checkpoint.redis`
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RedisCheckpointConfig {
     /// `redis://`, `rediss://` or `unix://`, with what `host`, `port`, `user` and `password` say.
     #[serde(rename = "url|host|port|user|password", deserialize_with = "super::connection::redis")]
+    #[schemars(with = "super::connection::RedisKeys")]
     pub url: Secret,
     /// Certificates, for `rediss://`.
     #[serde(default)]
@@ -143,7 +148,7 @@ fn five_seconds() -> Span {
 }
 
 /// `checkpoint.file`
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FileCheckpointConfig {
     /// The position is written at most this often; what came after the last write is sent again after a crash.

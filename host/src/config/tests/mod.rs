@@ -1,5 +1,7 @@
 //! Bad configurations and what is said about them (`bad/*.yaml`, with the answers under `snapshots/`), and good ones.
 
+mod files;
+
 use std::time::Duration;
 
 use super::*;
@@ -136,7 +138,7 @@ fn anchors_and_merges_are_expanded_within_bounds() {
 fn a_file_that_cannot_be_read_is_explained() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     for path in [folder.join("no-such-file.yaml"), folder.to_owned()] {
-        let errors = load(&path).expect_err("unreadable");
+        let errors = load(&Files::from(&*path)).expect_err("unreadable");
         let problem = &errors.problems()[0];
         assert_eq!((problem.code(), problem.location()), (Code::ConfigUnreadable, None));
         assert!(problem.help().is_some());

@@ -528,4 +528,6 @@ impl From<FailureKind> for DeadLetterKind {
 }
 
 #[cfg(test)]
+mod deploy_tests;
+#[cfg(test)]
 mod tests;
