@@ -1,12 +1,13 @@
 //! The configuration file: what it may say ([`Config`]), how it is read ([`load`]), and what is said when it is wrong
 //! ([`ConfigErrors`]).
 //!
-//! A file goes through four steps: `node` parses YAML into a tree with places and replaces `${VARIABLES}`, `decode` makes the
-//! model out of the tree, `validate` looks at what the types cannot say, and `problem` shows what is wrong, with `mask` between it
-//! and anything secret. Why not a YAML library's own serde support: `docs/decisions/0003-configuration-reader.md`.
+//! A file goes through five steps: `node` parses YAML into a tree with places and replaces `${VARIABLES}`, `decode` makes the
+//! model out of the tree, `validate` looks at what the types cannot say, `files` reads what stages take from other files, and
+//! `problem` shows what is wrong, with `mask` between it and anything secret. Why not a YAML library's own serde support: `docs/decisions/0003-configuration-reader.md`.
 
 mod decode;
 mod environment;
+mod files;
 mod interpolate;
 mod mask;
 mod model;
@@ -85,7 +86,7 @@ fn read(path: &Path, what: &str) -> Result<String, ConfigErrors> {
     String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8 text".to_owned(), "save it as UTF-8"))
 }
 
-/// Like [`load`], of a text. `file_name` stands in the errors.
+/// Like [`load`], of a text. `file_name` stands in the errors, and what a stage's `config_files` names lies beside it.
 ///
 /// # Errors
 /// What is wrong with the text, each with its place. Values of variables, and values of keys such as `uri`, are never shown.
@@ -133,11 +134,14 @@ pub fn parse_with(
     }
     let (decoded, seen) = decode::decode(&root);
     masks.learn(text, &seen);
-    let config: Config = match decoded {
+    let mut config: Config = match decoded {
         Ok(config) => config,
         Err(problems) => return failed(&masks, problems),
     };
-    let problems = validate::validate(&config, &root);
+    let mut problems = validate::validate(&config, &root);
+    if problems.is_empty() {
+        problems = files::read(&mut config, &root, Path::new(file_name).parent().unwrap_or(Path::new("")));
+    }
     if problems.is_empty() { Ok(config) } else { failed(&masks, problems) }
 }
 
