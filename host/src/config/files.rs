@@ -66,13 +66,15 @@ fn read_stage(stage: &mut StageConfig, folder: &Path) -> Result<(), Wrong> {
         let wrong = |code, message, help| Wrong { key: key.clone(), code, message, help };
         let conflict = |message: &str, help| wrong(Code::ConfigConflict, message.to_owned(), help);
         let path = folder.join(path);
-        let text = read_path(&path, &mut left)
-            .map_err(|Unreadable { path, cause, help }| {
-                wrong(Code::ConfigUnreadable, format!("{} cannot be read: {cause}", path.display()), help)
-            })?;
+        let text = read_path(&path, &mut left).map_err(|Unreadable { path, cause, help }| {
+            wrong(Code::ConfigUnreadable, format!("{} cannot be read: {cause}", path.display()), help)
+        })?;
         let config = stage.config.get_or_insert_with(|| Value::Object(Map::new()));
         let Value::Object(config) = config else {
-            return Err(conflict("the stage's `config` is no map", "make it a map: the text of files is one of its keys"));
+            return Err(conflict(
+                "the stage's `config` is no map",
+                "make it a map: the text of files is one of its keys",
+            ));
         };
         if config.contains_key(key) {
             return Err(conflict("the stage's `config` has this key too", "write it in one of the two"));
@@ -117,7 +119,11 @@ fn read_path(path: &Path, left: &mut u64) -> Result<Value, Unreadable> {
     let mut texts = Map::new();
     read_folder(path, "", 0, &mut texts, left)?;
     if texts.is_empty() {
-        return Err(Unreadable::new(path, "the folder has no file", "put files into it; those that begin with a dot are passed over"));
+        return Err(Unreadable::new(
+            path,
+            "the folder has no file",
+            "put files into it; those that begin with a dot are passed over",
+        ));
     }
     // In the order of their names, so that the same files are the same configuration.
     texts.sort_keys();
@@ -152,7 +158,11 @@ fn read_folder(
             continue;
         }
         if texts.len() >= MOST_FILES {
-            return Err(Unreadable::new(folder, "there are more than 1000 files", "name the folder that holds what is meant"));
+            return Err(Unreadable::new(
+                folder,
+                "there are more than 1000 files",
+                "name the folder that holds what is meant",
+            ));
         }
         let text = read_file(&path, left)?;
         texts.insert(name, Value::String(text));

@@ -82,7 +82,10 @@ enum Format {
     Iso8601,
     /// A BSON date, or what JSON Schema says of it.
     DateTime(Validator<Bson>),
-    Other { name: String, validator: Validator<Bson> },
+    Other {
+        name: String,
+        validator: Validator<Bson>,
+    },
 }
 
 impl Format {

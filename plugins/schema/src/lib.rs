@@ -58,7 +58,7 @@ impl Validator for Schema {
         });
         match checked {
             Ok(Ok(violations) | Err(violations)) => violations.into(),
-            Err(malformed) => Verdict::reject("", malformed.to_string()),
+            Err(malformed) => Verdict::reject("", malformed),
         }
     }
 }
@@ -79,8 +79,7 @@ impl Migrator for Schema {
         let migrated = kind.migrate(document, plan)?;
         let to = registry::Known(plan.to);
         if registry.validate.after() {
-            let checked = shelf.read(migrated.as_document(), |node| kind.check(to, node));
-            let violations = checked.map_err(|error| error.to_string())?;
+            let violations = shelf.read(migrated.as_document(), |node| kind.check(to, node))?;
             if !violations.is_empty() {
                 let (from, to) = (kind.name_of(version), kind.name_of(to));
                 return Err(format!("migrated from {from}, it does not fit {to}: {}", all(&violations)));

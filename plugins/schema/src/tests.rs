@@ -55,8 +55,13 @@ fn every_violation_is_named_with_its_path() {
         DocumentBuf::new().with("count", 6),
         DocumentBuf::new().with("sku", "S").with("count", "6"),
     ]);
-    let document =
-        DocumentBuf::new().with("_id", 1).with("a", 1).with("n", 0).with("lines", lines).with("kind", 3).with("more", true);
+    let document = DocumentBuf::new()
+        .with("_id", 1)
+        .with("a", 1)
+        .with("n", 0)
+        .with("lines", lines)
+        .with("kind", 3)
+        .with("more", true);
     let mut found = checked(schema, &document);
     found.sort();
     assert_eq!(
@@ -140,7 +145,8 @@ fn numbers_and_texts_are_compared_exactly() {
         assert_eq!(found.is_empty(), fits, "{value:?} {schema}: {found:?}");
     }
     let array = ArrayBuf::from_iter([Value::Int32(1), Value::Double(1.0)]);
-    let found = checked(json!({ "properties": { "v": { "uniqueItems": true } } }), &DocumentBuf::new().with("v", array));
+    let found =
+        checked(json!({ "properties": { "v": { "uniqueItems": true } } }), &DocumentBuf::new().with("v", array));
     assert_eq!(found, ["v has elements that are equal"]);
 }
 
@@ -175,7 +181,9 @@ fn refs_lead_to_other_files_and_nowhere_else() {
     let mut found = verdict(&config("../shared/address.json"), "things", &document);
     found.sort();
     assert_eq!(found, ["to.city is missing", "to.zip must match ^[0-9]{5}$, is \"123\""]);
-    for (address, named) in [("../shared/adress.json", "shared/adress.json"), ("https://example.com/a.json", "https://example.com/a.json")] {
+    for (address, named) in
+        [("../shared/adress.json", "shared/adress.json"), ("https://example.com/a.json", "https://example.com/a.json")]
+    {
         let error = refusal(&config(address));
         assert!(error.starts_with("schema file things/v1.json: "), "{error}");
         assert!(error.contains(&format!("there is no schema {named}; nothing is fetched")), "{error}");
@@ -222,7 +230,10 @@ fn the_version_goes_by_field_default_and_shape() {
     assert_eq!(verdict(&default, "things", &named("v3")), wrong);
     let no_default = with(json!({ "field": "v" }));
     assert_eq!(verdict(&no_default, "things", &named("v1")), ["v is missing, it must be one of v1, v2"]);
-    assert_eq!(verdict(&no_default, "things", &DocumentBuf::new().with("v", true)), ["v must be one of v1, v2, is bool"]);
+    assert_eq!(
+        verdict(&no_default, "things", &DocumentBuf::new().with("v", true)),
+        ["v must be one of v1, v2, is bool"]
+    );
 
     let shape = with(json!({ "shape": ["v2", "v1"] }));
     let version = |document: &DocumentBuf| migrate(&shape, document);
@@ -275,7 +286,8 @@ fn documents_go_back_where_steps_say_how() {
     config["types"]["things"]["migrate"] = json!("v2");
     let step = &mut config["types"]["things"]["steps"][1];
     step.as_object_mut().unwrap().remove("back");
-    let error = "types.things.steps: no steps lead from version v3 to v2: declare one, or set migrate to another version";
+    let error =
+        "types.things.steps: no steps lead from version v3 to v2: declare one, or set migrate to another version";
     assert_eq!(refusal(&config), error);
 }
 
@@ -295,7 +307,8 @@ fn a_step_that_fails_is_named_and_so_is_a_result_that_does_not_fit() {
 #[test]
 fn validate_says_when_documents_are_checked() {
     let mut config = chain();
-    config["types"]["things"]["schemas"] = json!({ "v1": { "required": ["x"] }, "v2": true, "v3": { "required": ["y"] } });
+    config["types"]["things"]["schemas"] =
+        json!({ "v1": { "required": ["x"] }, "v2": true, "v3": { "required": ["y"] } });
     let (v1, v3) = (DocumentBuf::new(), DocumentBuf::new().with("_schema_version", "v3"));
     for (when, of_v1, of_v3) in [("both", 1, 1), ("before", 1, 1), ("after", 0, 1), ("off", 0, 0)] {
         config["validate"] = json!(when);
@@ -334,39 +347,80 @@ fn the_version_is_written_as_it_was() {
 #[test]
 fn configuration_errors_name_the_place_and_the_way_out() {
     let step = |from: &str, to: &str| json!({ "from": from, "to": to, "do": [] });
-    let with_steps = |steps: Json| json!({ "version": { "default": "v1" }, "types": { "things": {
-        "schemas": { "v1": {}, "v2": {}, "v3": {}, "v4": {} }, "steps": steps } } });
+    let with_steps = |steps: Json| {
+        json!({ "version": { "default": "v1" }, "types": { "things": {
+        "schemas": { "v1": {}, "v2": {}, "v3": {}, "v4": {} }, "steps": steps } } })
+    };
     let do_ = |operation: Json| with_steps(json!([{ "from": "v1", "to": "v2", "do": [operation] }]));
     let cases = [
-        (json!({ "types": { "things": {} } }),
-            "types.things: it has no schema; put one into things/VERSION.json, there are no schema files"),
-        (json!({ "schemas": { "thing/v1.json": {} }, "types": { "things": {} } }),
-            "types.things: it has no schema; put one into things/VERSION.json, there are thing/v1.json"),
-        (json!({ "schemas": { "things/v1.json": "{\n  \"type\": \"object\",\n}" }, "types": { "things": {} } }),
-            "schema file things/v1.json:3:1: it is no JSON: trailing comma"),
-        (json!({ "schemas": { "things/v1.jsn": "{}" }, "types": { "things": {} } }),
-            "schema file things/v1.jsn: a schema is in a file *.json; *.md and *.txt may stand beside"),
-        (things(json!({ "v1": { "type": "text" } })),
-            "schema file things/v1.json: at /type: \"text\" is not valid under any of the schemas listed in the 'anyOf' keyword"),
-        (things(json!({ "v1": { "properties": { "a": { "bsonType": "int64" } } } })), "\"int64\" is no type of BSON, those are: number, double"),
-        (things(json!({ "v1": { "properties": { "a": { "format": "iso-8601" } } } })), "no format is called \"iso-8601\""),
-        (json!({ "types": { "things": { "schemas": { "v1": {} }, "version": { "default": "v2" } } } }),
-            "types.things.version.default: there is no schema of version v2; there are v1"),
-        (json!({ "types": { "things": { "schemas": { "v1": {} }, "latest": "v2" } } }),
-            "types.things.latest: there is no schema of version v2; there are v1"),
-        (json!({ "types": { "things": { "schemas": { "v1": {} } }, "b": { "collections": ["things"], "schemas": { "v1": {} } } } }),
-            "types.b and types.things: documents of things would be of both; tell them apart by where"),
-        (with_steps(json!([step("v1", "v9")])), "types.things.steps[0].to: there is no schema of version v9; there are v1, v2, v3, v4"),
-        (with_steps(json!([step("v1", "v2"), step("v1", "v2")])), "types.things.steps[1]: there is a step v1->v2 already"),
-        (with_steps(json!([step("v1", "v4"), step("v2", "v4")])),
-            "types.things.steps: no steps lead from version v3 to v4: declare one, or set migrate to another version"),
-        (with_steps(json!([step("v1", "v2"), step("v1", "v3"), step("v2", "v4"), step("v3", "v4")])),
-            "types.things.steps: two ways of 2 steps lead from version v1 to v4: v1 > v2 > v4, and v1 > v3 > v4"),
-        (with_steps(json!([{ "from": "v1", "to": "v2" }])),
-            "types.things.steps[0]: it says neither do nor plugin; where only the version changes, write do: []"),
-        (do_(json!({ "rename": { "a": "b.c" } })),
-            "types.things.steps[0].do[0]: rename a: \"b.c\" is no name of a field; use move to put it elsewhere"),
-        (do_(json!({ "convert": { "a": "number" } })), "types.things.steps[0].do[0]: nothing is converted to \"number\"; there are string, int"),
+        (
+            json!({ "types": { "things": {} } }),
+            "types.things: it has no schema; put one into things/VERSION.json, there are no schema files",
+        ),
+        (
+            json!({ "schemas": { "thing/v1.json": {} }, "types": { "things": {} } }),
+            "types.things: it has no schema; put one into things/VERSION.json, there are thing/v1.json",
+        ),
+        (
+            json!({ "schemas": { "things/v1.json": "{\n  \"type\": \"object\",\n}" }, "types": { "things": {} } }),
+            "schema file things/v1.json:3:1: it is no JSON: trailing comma",
+        ),
+        (
+            json!({ "schemas": { "things/v1.jsn": "{}" }, "types": { "things": {} } }),
+            "schema file things/v1.jsn: a schema is in a file *.json; *.md and *.txt may stand beside",
+        ),
+        (
+            things(json!({ "v1": { "type": "text" } })),
+            "schema file things/v1.json: at /type: \"text\" is not valid under any of the schemas listed in the 'anyOf' keyword",
+        ),
+        (
+            things(json!({ "v1": { "properties": { "a": { "bsonType": "int64" } } } })),
+            "\"int64\" is no type of BSON, those are: number, double",
+        ),
+        (
+            things(json!({ "v1": { "properties": { "a": { "format": "iso-8601" } } } })),
+            "no format is called \"iso-8601\"",
+        ),
+        (
+            json!({ "types": { "things": { "schemas": { "v1": {} }, "version": { "default": "v2" } } } }),
+            "types.things.version.default: there is no schema of version v2; there are v1",
+        ),
+        (
+            json!({ "types": { "things": { "schemas": { "v1": {} }, "latest": "v2" } } }),
+            "types.things.latest: there is no schema of version v2; there are v1",
+        ),
+        (
+            json!({ "types": { "things": { "schemas": { "v1": {} } }, "b": { "collections": ["things"], "schemas": { "v1": {} } } } }),
+            "types.b and types.things: documents of things would be of both; tell them apart by where",
+        ),
+        (
+            with_steps(json!([step("v1", "v9")])),
+            "types.things.steps[0].to: there is no schema of version v9; there are v1, v2, v3, v4",
+        ),
+        (
+            with_steps(json!([step("v1", "v2"), step("v1", "v2")])),
+            "types.things.steps[1]: there is a step v1->v2 already",
+        ),
+        (
+            with_steps(json!([step("v1", "v4"), step("v2", "v4")])),
+            "types.things.steps: no steps lead from version v3 to v4: declare one, or set migrate to another version",
+        ),
+        (
+            with_steps(json!([step("v1", "v2"), step("v1", "v3"), step("v2", "v4"), step("v3", "v4")])),
+            "types.things.steps: two ways of 2 steps lead from version v1 to v4: v1 > v2 > v4, and v1 > v3 > v4",
+        ),
+        (
+            with_steps(json!([{ "from": "v1", "to": "v2" }])),
+            "types.things.steps[0]: it says neither do nor plugin; where only the version changes, write do: []",
+        ),
+        (
+            do_(json!({ "rename": { "a": "b.c" } })),
+            "types.things.steps[0].do[0]: rename a: \"b.c\" is no name of a field; use move to put it elsewhere",
+        ),
+        (
+            do_(json!({ "convert": { "a": "number" } })),
+            "types.things.steps[0].do[0]: nothing is converted to \"number\"; there are string, int",
+        ),
         (do_(json!({ "move": { "lines[].a": "b" } })), "\"lines[].a\" leads into an array"),
         (do_(json!({ "move": { "a": "a.b" } })), "move a: a.b lies within it"),
         (do_(json!({ "set": { "a..b": 1 } })), "\"a..b\" is no path; write for instance address.city, or lines[].sku"),
@@ -390,7 +444,9 @@ fn the_shortest_way_is_taken() {
     ]);
     let config = json!({ "version": { "default": "v1" }, "types": { "things": {
         "schemas": { "v1": {}, "v2": {}, "v3": {}, "v4": {} }, "steps": steps } } });
-    let Ok(Migration::Migrated { document, from, .. }) = migrate(&config, &DocumentBuf::new()) else { panic!("not migrated") };
+    let Ok(Migration::Migrated { document, from, .. }) = migrate(&config, &DocumentBuf::new()) else {
+        panic!("not migrated")
+    };
     assert_eq!(document.as_document().get("over"), Some(Value::Int32(3)));
     assert_eq!(from, "v1>v3");
 }

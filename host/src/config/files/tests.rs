@@ -12,7 +12,8 @@ fn load(files: &[(&str, &[u8])], stage: &str) -> Result<Config, String> {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
-    let text = format!("pipelines:\n  p:\n    source: stdin\n    sinks: {{ out: stdout }}\n    stages:\n      - {stage}\n");
+    let text =
+        format!("pipelines:\n  p:\n    source: stdin\n    sinks: {{ out: stdout }}\n    stages:\n      - {stage}\n");
     let name = dir.path().join("pipeline.yaml");
     let folder = format!("{}/", dir.path().display());
     parse(&text, &name.display().to_string(), &|_| None).map_err(|errors| errors.to_string().replace(&folder, ""))
@@ -32,7 +33,8 @@ fn texts_of_files_and_folders_stand_in_the_config() {
         ("schemas/old.json~", b"\xff"),
         ("schemas/.git/x", b"\xff"),
     ];
-    let config = load(&files, "{ plugin: x, config: { own: 1 }, config_files: { rules: rules.txt, all: ./schemas } }").unwrap();
+    let config =
+        load(&files, "{ plugin: x, config: { own: 1 }, config_files: { rules: rules.txt, all: ./schemas } }").unwrap();
     let expected = json!({ "own": 1, "rules": "a\nb\n", "all": { "a.json": "[]", "b/v2.json": "{}" } });
     assert_eq!(stage_config(&config), expected);
     assert_eq!(config.pipelines["p"].stages[0].config_files["rules"], Path::new("rules.txt"));
@@ -46,14 +48,19 @@ fn texts_of_files_and_folders_stand_in_the_config() {
 #[test]
 fn what_cannot_be_read_is_named_with_its_place() {
     let big = vec![b'x'; (4 << 20) + 1];
-    let files: [(&str, &[u8]); 4] =
-        [("binary", b"\xff\xfe"), ("empty/.keep", b""), ("good", b"x"), ("big/file", &big)];
+    let files: [(&str, &[u8]); 4] = [("binary", b"\xff\xfe"), ("empty/.keep", b""), ("good", b"x"), ("big/file", &big)];
     let cases = [
-        ("config_files: { a: missing }", "error[TG0101]: `pipelines.p.stages[0].config_files.a`: missing cannot be read: there is no such file or folder"),
+        (
+            "config_files: { a: missing }",
+            "error[TG0101]: `pipelines.p.stages[0].config_files.a`: missing cannot be read: there is no such file or folder",
+        ),
         ("config_files: { a: binary }", "binary cannot be read: it is not UTF-8 text"),
         ("config_files: { a: empty }", "empty cannot be read: the folder has no file"),
         ("config_files: { a: big }", "big/file cannot be read: it is bigger than 4 MiB"),
-        ("config: 5, config_files: { a: good }", "error[TG0106]: `pipelines.p.stages[0].config_files.a`: the stage's `config` is no map"),
+        (
+            "config: 5, config_files: { a: good }",
+            "error[TG0106]: `pipelines.p.stages[0].config_files.a`: the stage's `config` is no map",
+        ),
         ("config: { a: 1 }, config_files: { a: good }", "the stage's `config` has this key too"),
     ];
     for (stage, message) in cases {

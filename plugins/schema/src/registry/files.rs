@@ -19,7 +19,9 @@ impl Files {
                 if name.ends_with(".md") || name.ends_with(".txt") {
                     continue;
                 }
-                return Err(format!("schema file {name}: a schema is in a file *.json; *.md and *.txt may stand beside"));
+                return Err(format!(
+                    "schema file {name}: a schema is in a file *.json; *.md and *.txt may stand beside"
+                ));
             }
             let schema = match value {
                 Value::String(text) => {
@@ -38,7 +40,9 @@ impl Files {
             for (version, schema) in &own.schemas {
                 let name = format!("{kind}/{version}.json");
                 if files.insert(name.clone(), schema.clone()).is_some() {
-                    return Err(format!("types.{kind}.schemas.{version}: there is a file {name} too; remove one of them"));
+                    return Err(format!(
+                        "types.{kind}.schemas.{version}: there is a file {name} too; remove one of them"
+                    ));
                 }
             }
         }
@@ -48,7 +52,11 @@ impl Files {
     /// Names of the files, for errors.
     pub(crate) fn names(&self) -> String {
         let names: Vec<&str> = self.0.keys().map(String::as_str).collect();
-        if names.is_empty() { "there are no schema files".to_owned() } else { format!("there are {}", names.join(", ")) }
+        if names.is_empty() {
+            "there are no schema files".to_owned()
+        } else {
+            format!("there are {}", names.join(", "))
+        }
     }
 
     /// Versions of a type, in their natural order: `v9` before `v10`.

@@ -106,7 +106,8 @@ impl Kind {
             || self.collections.iter().any(|it| {
                 it.name == namespace.collection && it.database.as_deref().is_none_or(|own| own == namespace.database)
             });
-        of_collection && (self.fields.is_empty() || change.document().is_some_and(|document| self.has_fields(&document)))
+        of_collection
+            && (self.fields.is_empty() || change.document().is_some_and(|document| self.has_fields(&document)))
     }
 
     fn has_fields(&self, document: &Document<'_>) -> bool {
@@ -120,12 +121,17 @@ impl Kind {
     ///
     /// # Errors
     /// Why it has none.
-    pub(crate) fn version(&self, document: Document<'_>, node: Option<Node<'_>>, shelf: &mut Shelf) -> Result<Known, Violations> {
+    pub(crate) fn version(
+        &self,
+        document: Document<'_>,
+        node: Option<Node<'_>>,
+        shelf: &mut Shelf,
+    ) -> Result<Known, Violations> {
         let Rule::Shape { order, .. } = &self.rule else { return self.rule.of(&document, &self.versions).map(Known) };
         let look = |node: Node<'_>| self.by_shape(order, node);
         match node {
             Some(node) => look(node),
-            None => shelf.read(document, look).unwrap_or_else(|error| Err(single("", error.to_string()))),
+            None => shelf.read(document, look).unwrap_or_else(|error| Err(single("", error))),
         }
     }
 
@@ -141,7 +147,10 @@ impl Kind {
         let mut all = Violations::new();
         if let Some((index, violations)) = nearest {
             let name = self.versions.get(index).map_or("", String::as_str);
-            all.add("", format!("has the shape of no version of {} ({}); of {name} it lacks this", self.name, names.join(", ")));
+            all.add(
+                "",
+                format!("has the shape of no version of {} ({}); of {name} it lacks this", self.name, names.join(", ")),
+            );
             for violation in violations {
                 all.add(violation.path, violation.message);
             }

@@ -12,9 +12,15 @@ use crate::{complaint::quoted, config::VersionConfig, steps::Stamp};
 const FIELD: &str = "_schema_version";
 
 pub(crate) enum Rule {
-    Field { name: String, default: Option<usize> },
+    Field {
+        name: String,
+        default: Option<usize>,
+    },
     /// Versions in the order in which they are tried; the field is written where it is named.
-    Shape { order: Vec<usize>, field: Option<String> },
+    Shape {
+        order: Vec<usize>,
+        field: Option<String>,
+    },
 }
 
 impl Rule {
@@ -27,7 +33,9 @@ impl Rule {
         };
         if !config.shape.is_empty() {
             if config.default.is_some() {
-                return Err(format!("{at}.version: shape takes no default; a document that fits no version is refused"));
+                return Err(format!(
+                    "{at}.version: shape takes no default; a document that fits no version is refused"
+                ));
             }
             let order = config.shape.iter().map(|name| find("shape", name)).collect::<Result<_, _>>()?;
             return Ok(Self::Shape { order, field: config.field });

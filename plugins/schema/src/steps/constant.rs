@@ -59,7 +59,8 @@ fn append(out: &mut DocumentBuf, name: &str, value: &Json) -> Result<(), String>
 
 /// A type of BSON that JSON lacks: `{"$date": "2024-01-31T09:30:00Z"}` and the like.
 fn extended(fields: &Map<String, Json>) -> Result<Option<Value<'static>>, String> {
-    let Some((name, value)) = fields.iter().next().filter(|(name, _)| fields.len() == 1 && name.starts_with('$')) else {
+    let Some((name, value)) = fields.iter().next().filter(|(name, _)| fields.len() == 1 && name.starts_with('$'))
+    else {
         return Ok(None);
     };
     let text = value.as_str().unwrap_or_default();
@@ -70,7 +71,11 @@ fn extended(fields: &Map<String, Json>) -> Result<Option<Value<'static>>, String
         "$numberLong" => text.parse().ok().map(Value::Int64),
         "$numberDouble" => text.parse().ok().map(Value::Double),
         "$numberDecimal" => decimal_from_text(text).map(Value::Decimal128),
-        _ => return Err(format!("{name} is not known; there are $date, $oid, $numberInt, $numberLong, $numberDouble and $numberDecimal, each with text")),
+        _ => {
+            return Err(format!(
+                "{name} is not known; there are $date, $oid, $numberInt, $numberLong, $numberDouble and $numberDecimal, each with text"
+            ));
+        }
     };
     value.map(Some).ok_or_else(|| format!("{} is no {name}", Json::Object(fields.clone())))
 }

@@ -55,7 +55,9 @@ impl Step {
             (None, Some(_)) => Work::Elsewhere,
             (Some(_), Some(_)) => return Err(format!("{at}: it has both do and plugin; take one of them")),
             (None, None) => {
-                return Err(format!("{at}: it says neither do nor plugin; where only the version changes, write do: []"));
+                return Err(format!(
+                    "{at}: it says neither do nor plugin; where only the version changes, write do: []"
+                ));
             }
         };
         let mut steps = vec![Self { from, to, name: named(&config.from, &config.to), work }];
@@ -77,9 +79,10 @@ impl Step {
 }
 
 fn parse_operations(operations: &[OperationConfig], at: &str) -> Result<Vec<Operation>, String> {
-    let parsed = operations.iter().enumerate().map(|(index, operation)| {
-        Operation::parse(operation).map_err(|error| format!("{at}[{index}]: {error}"))
-    });
+    let parsed = operations
+        .iter()
+        .enumerate()
+        .map(|(index, operation)| Operation::parse(operation).map_err(|error| format!("{at}[{index}]: {error}")));
     Ok(parsed.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 

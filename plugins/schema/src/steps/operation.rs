@@ -179,7 +179,12 @@ fn join<'a>(fields: &mut Fields<'a>, from: &[Path], with: &str, into: &Path) -> 
         let Some(item) = path.take(fields)? else { continue };
         match item.value() {
             Some(value) if value.is_null() => {}
-            value => match value.and_then(|value| value.to_text().map(std::borrow::Cow::into_owned).or_else(|| text(value).map(std::borrow::Cow::into_owned))) {
+            value => match value.and_then(|value| {
+                value
+                    .to_text()
+                    .map(std::borrow::Cow::into_owned)
+                    .or_else(|| text(value).map(std::borrow::Cow::into_owned))
+            }) {
                 Some(part) => parts.push(part),
                 None => return Err(format!("{path} is {}, which has no form as text", item.type_name())),
             },

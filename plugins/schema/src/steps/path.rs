@@ -46,7 +46,9 @@ impl Path {
     pub(crate) fn parse_single(text: &str) -> Result<Self, String> {
         let path = Self::parse(text)?;
         if path.parts.iter().any(|part| part.each) {
-            return Err(format!("{text:?} leads into an array: that is for rename, default, set, remove, convert and map"));
+            return Err(format!(
+                "{text:?} leads into an array: that is for rename, default, set, remove, convert and map"
+            ));
         }
         Ok(path)
     }
@@ -135,7 +137,9 @@ fn walk<'a>(
     let Some(item) = fields.get_mut(&first.name) else { return Ok(()) };
     if first.each {
         let items = elements(item, &first.name)?;
-        return items.iter_mut().try_for_each(|item| walk(document(item, &format!("each of {}", first.name))?, rest, make, work));
+        return items
+            .iter_mut()
+            .try_for_each(|item| walk(document(item, &format!("each of {}", first.name))?, rest, make, work));
     }
     walk(document(item, &first.name)?, rest, make, work)
 }

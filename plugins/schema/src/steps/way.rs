@@ -53,7 +53,11 @@ impl Steps {
         let name = |version: usize| versions.get(version).map_or("", String::as_str);
         let mut ways = self.shortest(from, to, versions.len()).into_iter();
         let way = ways.next().ok_or_else(|| {
-            format!("no steps lead from version {} to {}: declare one, or set migrate to another version", name(from), name(to))
+            format!(
+                "no steps lead from version {} to {}: declare one, or set migrate to another version",
+                name(from),
+                name(to)
+            )
         })?;
         let text = |way: &[usize]| {
             let ends = way.iter().filter_map(|index| self.get(*index)).map(|step| name(step.to));

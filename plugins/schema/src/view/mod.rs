@@ -15,7 +15,7 @@ pub(crate) use decimal::{decimal_from_text, decimal_text};
 pub(crate) use node::Bson;
 pub(crate) use text::text;
 
-use tidegate_plugin::bson::{Document, Error, Value};
+use tidegate_plugin::bson::{Document, Value};
 
 /// Documents nested deeper than MongoDB allows are not read.
 const DEEPEST: u32 = 200;
@@ -46,7 +46,7 @@ impl Shelf {
     ///
     /// # Errors
     /// When it is no BSON, or nested too deeply.
-    pub(crate) fn read<T>(&mut self, document: Document<'_>, look: impl FnOnce(Node<'_>) -> T) -> Result<T, Error> {
+    pub(crate) fn read<T>(&mut self, document: Document<'_>, look: impl FnOnce(Node<'_>) -> T) -> Result<T, String> {
         let mut entries = emptied(std::mem::take(&mut self.0));
         let read = push(&mut entries, "", Value::Document(document), 0);
         let result = read.map(|()| look(Node { entries: &entries, at: 0 }));
@@ -61,27 +61,25 @@ fn emptied<'a>(mut entries: Vec<Entry<'_>>) -> Vec<Entry<'a>> {
     entries.into_iter().filter_map(|_| None).collect()
 }
 
-fn push<'a>(entries: &mut Vec<Entry<'a>>, name: &'a str, value: Value<'a>, depth: u32) -> Result<(), Error> {
+fn push<'a>(entries: &mut Vec<Entry<'a>>, name: &'a str, value: Value<'a>, depth: u32) -> Result<(), String> {
     let at = entries.len();
     entries.push(Entry { name, value, next: 0, count: 0 });
     let mut count = 0;
     match value {
         Value::Document(document) if depth < DEEPEST => {
             for element in document.elements() {
-                let (name, value) = element?;
+                let (name, value) = element.map_err(|error| error.to_string())?;
                 push(entries, name, value, depth + 1)?;
                 count += 1;
             }
         }
         Value::Array(array) if depth < DEEPEST => {
             for value in array.values() {
-                push(entries, "", value?, depth + 1)?;
+                push(entries, "", value.map_err(|error| error.to_string())?, depth + 1)?;
                 count += 1;
             }
         }
-        // As deep as that the bytes are checked, and said to be nested too deeply.
-        Value::Document(document) => document.check()?,
-        Value::Array(array) => Document::new(array.as_bytes()).check()?,
+        Value::Document(_) | Value::Array(_) => return Err(format!("is nested too deeply, beyond {DEEPEST} levels")),
         Value::Timestamp { time, increment } => {
             push(entries, "t", Value::Int64(i64::from(time)), depth + 1)?;
             push(entries, "i", Value::Int64(i64::from(increment)), depth + 1)?;
