@@ -96,7 +96,9 @@ impl Format {
             let options = jsonschema::options_for::<Bson>().with_draft(Draft::Draft202012);
             let options = options.should_validate_formats(true).should_ignore_unknown_formats(false);
             options.build(&schema).map_err(|_| {
-                format!("no format is called {name:?}; beside those of JSON Schema there is iso8601, and what is no format does not belong here")
+                format!(
+                    "no format is called {name:?}; there are those of JSON Schema, and iso8601; take away what is none"
+                )
             })
         };
         Ok(match name {
