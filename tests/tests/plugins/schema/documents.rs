@@ -82,6 +82,23 @@ pub(super) fn documents(count: usize) -> Vec<(&'static str, Value)> {
     let mut random = StdRng::seed_from_u64(0x5eed);
     let values = values();
     let mut all = vec![("elsewhere", inventory()), ("inventory", json!({})), ("transactions", json!({}))];
+    // Every value where a rule looks into it; the fields that only want text are left to chance.
+    for (collection, good, version, field) in [
+        ("inventory", inventory(), "v1", "quantity"),
+        ("inventory", inventory(), "absent", "last_updated"),
+        ("inventory", inventory(), "v3", "updated_at"),
+        ("inventory", inventory(), "v1", "currency"),
+        ("inventory", inventory(), "v1", "_schema_version"),
+        ("transactions", transaction(), "v2", "quantity"),
+        ("transactions", transaction(), "v1", "transaction_type"),
+        ("transactions", transaction(), "absent", "timestamp"),
+    ] {
+        for value in &values {
+            let mut document = of_version(good.clone(), version);
+            document[field] = value.clone();
+            all.push((collection, document));
+        }
+    }
     while all.len() < count {
         let of_inventory = random.random_bool(0.5);
         let version = ["absent", "v1", "v2", "v3"][random.random_range(0..4)];

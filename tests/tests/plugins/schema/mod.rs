@@ -142,7 +142,7 @@ async fn e5_e6_schema_files_and_code_say_the_same_of_500_documents() {
     let told = format!(
         "{delivered} delivered, {migrated} migrated, {rejected} rejected, {several} for several fields, {failed} failed"
     );
-    assert!(delivered >= 120 && migrated >= 80 && rejected >= 200 && several >= 60 && failed >= 3, "{told}");
+    assert!(delivered >= 100 && migrated >= 60 && rejected >= 200 && several >= 20 && failed >= 10, "{told}");
 }
 
 #[tokio::test]
