@@ -56,6 +56,7 @@ impl Shelf {
 }
 
 /// The same room for entries of another document: collecting in place keeps the allocation.
+#[allow(clippy::unnecessary_filter_map, reason = "a filter would keep the lifetime of what was in it")]
 fn emptied<'a>(mut entries: Vec<Entry<'_>>) -> Vec<Entry<'a>> {
     entries.clear();
     entries.into_iter().filter_map(|_| None).collect()
