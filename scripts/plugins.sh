@@ -9,7 +9,7 @@ source scripts/guest.sh
 target=$(mkdir -p "${CARGO_TARGET_DIR:-target}" && cd "${CARGO_TARGET_DIR:-target}" && pwd)
 packages=("$@")
 if [ ${#packages[@]} = 0 ]; then
-  for manifest in plugins/*/*/Cargo.toml; do
+  for manifest in plugins/*/Cargo.toml plugins/*/*/Cargo.toml; do
     if grep -q cdylib "$manifest"; then
       packages+=("$(sed -n 's/^name = "\(.*\)"/\1/p' "$manifest" | head -n 1)")
     fi
@@ -24,7 +24,8 @@ fi
 # The linker makes a component of what wit-bindgen left in the module: no further tool. Paths of this machine are cut off
 # the messages of panics, so that the same source gives the same bytes everywhere and leaks nothing.
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
-flags=(-Clinker=wasm-component-ld -Clinker-flavor=wasm-ld -Ctarget-feature=+bulk-memory
+# A plugin has no randomness but what it is granted: a dependency that asks the crate getrandom gets what the plugin itself defines.
+flags=(-Clinker=wasm-component-ld -Clinker-flavor=wasm-ld -Ctarget-feature=+bulk-memory '--cfg=getrandom_backend="custom"'
   "--remap-path-prefix=$PWD=." "--remap-path-prefix=$cargo_home/registry/src=registry")
 CARGO_ENCODED_RUSTFLAGS=$(printf '%s\x1f' "${flags[@]}")
 CARGO_ENCODED_RUSTFLAGS=${CARGO_ENCODED_RUSTFLAGS%$'\x1f'}

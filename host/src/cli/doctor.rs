@@ -73,12 +73,7 @@ fn checklist(files: &Files, parts: &[Part]) -> String {
     let _ = match (bad, warnings) {
         (0, 0) => writeln!(text, "{files}: all is there"),
         (0, _) => writeln!(text, "{files}: it runs; {warnings} warning{}", plural(warnings)),
-        _ => writeln!(
-            text,
-            "{files}: {bad} thing{} to mend, {warnings} warning{}",
-            plural(bad),
-            plural(warnings)
-        ),
+        _ => writeln!(text, "{files}: {bad} thing{} to mend, {warnings} warning{}", plural(bad), plural(warnings)),
     };
     text
 }

@@ -1,9 +1,9 @@
 //! The configuration file: what it may say ([`Config`]), how it is read ([`load`]), and what is said when it is wrong
 //! ([`ConfigErrors`]).
 //!
-//! Files go through five steps: `node` parses YAML into trees with places and replaces `${VARIABLES}`, `merge` makes one tree of them, `decode` makes
-//! the model out of it, `validate` looks at what the types cannot say, and `problem` shows what is wrong, with `mask` between it
-//! and anything secret. Why not a YAML library's own serde support: `docs/decisions/0003-configuration-reader.md`.
+//! Files go through six steps: `node` parses YAML into trees with places and replaces `${VARIABLES}`, `merge` makes one tree of them, `decode` makes
+//! the model out of it, `validate` looks at what the types cannot say, `stage_files` reads what stages take from other files, and `problem` shows
+//! what is wrong, with `mask` between it and anything secret. Why not a YAML library's own serde support: `docs/decisions/0003-configuration-reader.md`.
 
 mod decode;
 mod env_file;
@@ -18,6 +18,7 @@ mod place;
 mod problem;
 mod schema;
 mod sources;
+mod stage_files;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -64,7 +65,7 @@ pub fn load_other<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Conf
     decoded.map_err(|drafts| ConfigErrors::new(&sources, &masks, drafts))
 }
 
-/// Like [`load`], of a text. `file_name` stands in the errors.
+/// Like [`load`], of a text. `file_name` stands in the errors, and what a stage's `config_files` names lies beside it.
 ///
 /// # Errors
 /// What is wrong with the text, each with its place. Values of variables, and values of keys such as `uri`, are never shown.
@@ -112,11 +113,14 @@ fn parse_all(
         return failed(&masks, problems);
     }
     masks.learn(text, &seen);
-    let config: Config = match decoded {
+    let mut config: Config = match decoded {
         Ok(config) => config,
         Err(problems) => return failed(&masks, problems),
     };
-    let problems = validate::validate(&config, &root);
+    let mut problems = validate::validate(&config, &root);
+    if problems.is_empty() {
+        problems = stage_files::read(&mut config, &root, sources);
+    }
     if problems.is_empty() { Ok(config) } else { failed(&masks, problems) }
 }
 

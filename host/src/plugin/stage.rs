@@ -33,6 +33,12 @@ const CALL: usize = 128;
 /// Name of the header with the schema version a document had before it was migrated.
 const MIGRATED_FROM: &str = "migrated_from";
 
+/// Name of the header with all versions that a document had on the way, where it was migrated over several steps: `v1>v2>v3`.
+const MIGRATION_PATH: &str = "migration_path";
+
+/// Between the versions of a way.
+const WAY: char = '>';
+
 /// What the configuration says of a stage, made ready.
 #[derive(Clone, Debug)]
 pub struct StageSpec {
@@ -495,7 +501,17 @@ impl StageRunner {
                 item.keep_original();
                 item.change.document = Some(document);
                 if let Some(from) = from {
-                    item.change.headers.set(ByteString::from_static(MIGRATED_FROM), from);
+                    let first = match from.split_once(WAY) {
+                        None => from,
+                        Some((first, _)) => {
+                            if let Some(to) = &to {
+                                let path = format!("{from}{WAY}{to}");
+                                item.change.headers.set(ByteString::from_static(MIGRATION_PATH), path.into());
+                            }
+                            from.slice_ref(first)
+                        }
+                    };
+                    item.change.headers.set(ByteString::from_static(MIGRATED_FROM), first);
                 }
                 if let Some(to) = to {
                     set_version(&mut item.change, to);

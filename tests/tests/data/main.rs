@@ -24,11 +24,11 @@ mod once;
 
 mod order;
 mod parity;
+mod pools;
 mod pubsub;
 mod pubsub_messages;
 mod pubsub_pipeline;
 mod pubsub_source;
-mod pools;
 mod redis_down;
 mod redis_json;
 mod redis_keys;

@@ -9,6 +9,7 @@ mod languages;
 mod projects;
 mod refused;
 mod rig;
+mod schema;
 mod staged;
 mod startup;
 mod swap;

@@ -131,6 +131,9 @@ pub struct StageConfig {
     /// The plugin's own configuration.
     #[serde(default)]
     pub config: Option<serde_json::Value>,
+    /// Keys of `config` that are the text of a file, or of all files in a folder.
+    #[serde(default)]
+    pub config_files: IndexMap<String, PathBuf>,
     /// Limits of this stage.
     #[serde(default)]
     pub limits: LimitsConfig,

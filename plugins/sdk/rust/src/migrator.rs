@@ -32,7 +32,7 @@ pub enum Migration {
     Migrated {
         /// The new document.
         document: DocumentBuf,
-        /// The version the document had.
+        /// The version the document had; where the way led over others, these behind it: `v1>v2`.
         from: Cow<'static, str>,
         /// The version it has now.
         to: Cow<'static, str>,
