@@ -116,6 +116,24 @@ impl PubSub {
         }
     }
 
+    /// Gives back what comes, so many times.
+    ///
+    /// # Panics
+    /// When the subscription cannot be pulled from.
+    pub async fn refuse(&self, subscription: &str, times: usize) {
+        let name = format!("projects/{PROJECT}/subscriptions/{subscription}");
+        let builder = self.subscriber.subscribe(&name).set_max_lease_extension(Duration::from_secs(10));
+        let mut stream = builder.build();
+        for _ in 0..times {
+            let next = stream.next().await.expect("the stream goes on");
+            let (_, handler) = next.unwrap_or_else(|error| panic!("pulling from {subscription}: {error}"));
+            handler.nack();
+        }
+        let end = stream.shutdown_token();
+        drop(stream);
+        end.shutdown().await;
+    }
+
     /// Takes what comes until nothing does for so long, and acknowledges it.
     ///
     /// # Panics

@@ -91,7 +91,10 @@ impl PubsubSource {
     /// The fault for an error, after which everything is made anew.
     pub(super) fn failed(&mut self, error: &Error) -> Fault {
         self.admin = None;
-        self.subscriber = None;
+        // Under the same name at the service, a client gets the rest of the ordering keys that it had.
+        if error.is_authentication() {
+            self.subscriber = None;
+        }
         self.connector.fault(error, &self.about())
     }
 
