@@ -1,6 +1,6 @@
 //! Plugins on several hosts: one follows MongoDB into a topic of Pub/Sub, others share a subscription of it into Redis, and all of them are
-//! killed at random while documents change. In the end every change must be there. (Not their order: with ordering, the emulator never gives
-//! what a killed host had of a key to another.)
+//! killed at random while documents change. In the end every change must be there. (Not their order: with ordering, the emulator was seen not to
+//! give what a killed host had of a key to another, docs/decisions/0020.)
 //!
 //! The configurations are those of `examples/scale-out`.
 
@@ -136,7 +136,7 @@ impl ScaleOut {
             tokio::try_join!(Mongo::try_start(mongo), Redis::try_start(redis), Emulator::try_start(Kind::PubSub))?;
         let pubsub = PubSub::at(&emulator.address()).await;
         pubsub.topic(TOPIC).await;
-        // Without order: the emulator keeps what a dead stream had of an ordering key for that stream, for ever.
+        // Without order: see above.
         pubsub.subscription_with(SUBSCRIPTION, TOPIC, |subscription| subscription).await;
         let dir = tempfile::Builder::new().prefix("tidegate-scale-out-").tempdir()?;
         let mut hosts = self.hosts(&dir, mongo.uri(), &redis.url(), &emulator.address())?;

@@ -27,7 +27,7 @@ impl Feed {
         feed
     }
 
-    /// Without order: the emulator keeps what a dead stream had of an ordering key for that stream.
+    /// Without order: with it, the emulator was seen not to give what a dead stream had to another (docs/decisions/0020).
     async fn unordered(scene: &Scene) -> Self {
         let feed = Self::without(scene).await;
         feed.pubsub.topic(&feed.name).await;

@@ -167,7 +167,7 @@ fn what_pubsub_would_not_take_is_refused_before() {
         let why = shaped(&config("stock"), &change, None).unwrap_err();
         assert!(why.contains(says), "{why}");
     }
-    let fits = with((0..93).map(|n| (format!("h{n}"), "v".repeat(1024))).collect());
+    let fits = with((0..94).map(|n| (format!("h{n}"), "v".repeat(1024))).collect());
     assert_eq!(sent(&fits).attributes.len(), 100);
 }
 
