@@ -1,7 +1,8 @@
 //! Google Cloud Pub/Sub as a sink, on Google's own emulator.
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::Mutex;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bson::doc;
 use google_cloud_auth::credentials::anonymous::Builder as Anonymous;
@@ -9,7 +10,7 @@ use google_cloud_pubsub::client::Subscriber;
 use google_cloud_pubsub::model::Message;
 use serde_json::{Value, json};
 use tidegate_tests::servers::{Emulator, Kind, PROJECT, PubSub, emulator};
-use tidegate_tests::{Host, Network, Proxy, field};
+use tidegate_tests::{Host, Network, Proxy, eventually, field};
 
 use crate::scene::{PATIENCE, Scene, inventory, inventory_stages, numbered, wait_not_ready};
 
@@ -19,7 +20,10 @@ pub(crate) struct Cloud {
     prefix: String,
     /// Changes that were asked for before: an acknowledgement may be lost with the stream it was given to.
     seen: Mutex<HashSet<String>>,
+    inboxes: Mutex<HashMap<String, Inbox>>,
 }
+
+type Inbox = Arc<Mutex<Vec<Message>>>;
 
 impl Cloud {
     pub(crate) async fn shared(scene: &Scene) -> Self {
@@ -29,7 +33,7 @@ impl Cloud {
     pub(crate) fn at(address: &str, scene: &Scene) -> Self {
         // A topic begins with a letter.
         let prefix = format!("t-{}", scene.names.prefix());
-        Self { endpoint: format!("http://{address}"), prefix, seen: Mutex::default() }
+        Self { endpoint: format!("http://{address}"), prefix, seen: Mutex::default(), inboxes: Mutex::default() }
     }
 
     pub(crate) fn name(&self, topic: &str) -> String {
@@ -44,25 +48,26 @@ impl Cloud {
         server.subscription(&name, &name).await;
     }
 
-    /// Waits for messages of a topic until `enough` of them are there, and acknowledges them.
+    /// What comes from the subscription to a topic, acknowledged, from now on. One stream for the whole test: what an emulator gave to a
+    /// stream that ended is not sure to come to the next one.
+    fn inbox(&self, topic: &str) -> Inbox {
+        let mut inboxes = self.inboxes.lock().unwrap();
+        let begin = || {
+            let inbox = Inbox::default();
+            tokio::spawn(collect(self.endpoint.clone(), self.name(topic), inbox.clone()));
+            inbox
+        };
+        inboxes.entry(topic.to_owned()).or_insert_with(begin).clone()
+    }
+
+    /// Waits for messages of a topic until `enough` of them are there.
     async fn pull(&self, topic: &str, mut enough: impl FnMut(&[Message]) -> bool) -> Vec<Message> {
-        let credentials = Anonymous::new().build();
-        let subscriber = Subscriber::builder().with_endpoint(&self.endpoint).with_credentials(credentials);
-        let subscriber = subscriber.build().await.unwrap();
-        let mut stream = subscriber.subscribe(format!("projects/{PROJECT}/subscriptions/{}", self.name(topic))).build();
-        let mut found = Vec::new();
-        while !enough(&found) {
-            let next = tokio::time::timeout(PATIENCE, stream.next()).await;
-            let next = next.unwrap_or_else(|_| panic!("only {} messages of {topic} came", found.len()));
-            let (message, handler) = next.expect("the stream goes on").unwrap();
-            handler.ack();
-            found.push(message);
-        }
-        // Sends the acknowledgements that are still here.
-        let end = stream.shutdown_token();
-        drop(stream);
-        end.shutdown().await;
-        found
+        let inbox = self.inbox(topic);
+        eventually(PATIENCE, &format!("messages of {topic}"), async || {
+            let mut found = inbox.lock().unwrap();
+            if enough(&found) { Ok(std::mem::take(&mut *found)) } else { Err(format!("{} messages", found.len())) }
+        })
+        .await
     }
 
     /// So many more different changes of a topic, with their doubles.
@@ -84,6 +89,20 @@ impl Cloud {
     pub(crate) fn sink(&self, topic: &str, more: &str) -> String {
         let (endpoint, topic) = (&self.endpoint, self.name(topic));
         format!(r#"{{ pubsub: {{ project: {PROJECT}, endpoint: "{endpoint}", topic: "{topic}"{more} }} }}"#)
+    }
+}
+
+/// Takes what comes, also after the emulator was away.
+async fn collect(endpoint: String, subscription: String, inbox: Inbox) {
+    loop {
+        let subscriber = Subscriber::builder().with_endpoint(&endpoint).with_credentials(Anonymous::new().build());
+        let subscriber = subscriber.build().await.unwrap();
+        let mut stream = subscriber.subscribe(format!("projects/{PROJECT}/subscriptions/{subscription}")).build();
+        while let Some(Ok((message, handler))) = stream.next().await {
+            handler.ack();
+            inbox.lock().unwrap().push(message);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

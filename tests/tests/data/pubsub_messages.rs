@@ -34,6 +34,8 @@ async fn what_is_too_large_goes_to_the_dead_letter_and_the_rest_through() {
 
 /// A topic that takes documents with `_id` and `n` alone, and a subscription.
 async fn make_strict(cloud: &Cloud, topic: &str) {
+    // Before any client: it brings what TLS needs.
+    let server = PubSub::at(cloud.endpoint.trim_start_matches("http://")).await;
     let schemas = SchemaService::builder().with_endpoint(&cloud.endpoint).with_credentials(Anonymous::new().build());
     let (schemas, name) = (schemas.build().await.unwrap(), cloud.name(topic));
     let fields = r#"[{"name": "_id", "type": "int"}, {"name": "n", "type": "int"}]"#;
@@ -45,7 +47,6 @@ async fn make_strict(cloud: &Cloud, topic: &str) {
     let settings = SchemaSettings::new().set_schema(made.name).set_encoding(Encoding::Json);
     let create = topics.build().await.unwrap().create_topic().set_name(format!("projects/{PROJECT}/topics/{name}"));
     create.set_schema_settings(settings).send().await.unwrap();
-    let server = PubSub::at(cloud.endpoint.trim_start_matches("http://")).await;
     server.subscription(&name, &name).await;
 }
 
