@@ -1,6 +1,6 @@
 //! A Pub/Sub subscription as a source, and two tidegates chained through a topic. A name begins with the row of parity it proves.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use google_cloud_pubsub::model::{DeadLetterPolicy, Message, PushConfig};
@@ -165,6 +165,9 @@ async fn two_tidegates_are_chained_through_a_topic_without_loss() {
         things.insert_one(doc! { "_id": 1, "n": Bson::Int64(1) }).await.unwrap();
         things.insert_one(doc! { "_id": 2 }).await.unwrap();
         things.update_one(doc! { "_id": 1 }, doc! { "$set": { "changed": 1.5 } }).await.unwrap();
+        // An update is looked up: both must have done so before the document is another.
+        scene.wait_length(format, 4).await;
+        scene.wait_length(&format!("direct-{format}"), 4).await;
         things.replace_one(doc! { "_id": 1 }, doc! { "replaced": true }).await.unwrap();
         things.delete_one(doc! { "_id": 2 }).await.unwrap();
         // A key that no attribute takes.
@@ -221,8 +224,11 @@ async fn d8_several_hosts_share_a_subscription_and_a_kill_loses_nothing() {
     }
     assert!(shares.iter().all(|share| *share > 100.0), "{shares:?}");
     let entries = scene.entries("out").await;
-    // What was under way in the one that was killed.
-    assert!(entries.len() <= 920, "{} entries", entries.len());
+    // Only what was there before the kill may come twice: what the killed one had in hand, and acknowledgements it had not sent.
+    let mut times = BTreeMap::new();
+    entries.iter().for_each(|entry| *times.entry(entry.n()).or_insert(0) += 1);
+    let late = times.iter().filter(|(n, times)| **n >= 600 && **times > 1).count();
+    assert_eq!(late, 0, "{} entries", entries.len());
     feed.assert_quiet(Duration::from_secs(1)).await;
 }
 
