@@ -23,9 +23,9 @@ test *ARGS: plugins guests
 ci:
     @scripts/ci.sh
 
-# End-to-end benchmark on servers of its own; ARGS go to tidegate-bench
+# End-to-end benchmark on servers of its own; ARGS go to tidegate-bench (redis, mirror and pubsub are others)
 bench *ARGS: plugins _programs
-    @{{ target }}/release/tidegate-services exec --bench -- {{ target }}/release/tidegate-bench "$@"
+    @{{ target }}/release/tidegate-services exec --bench {{ if ARGS =~ '^pubsub' { "--emulators" } else { "" } }} -- {{ target }}/release/tidegate-bench "$@"
 
 # The proof by killing: hundreds of kills and faults into Redis and MongoDB, then every change is looked for; ARGS go to tidegate-chaos
 chaos *ARGS: plugins _programs

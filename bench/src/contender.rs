@@ -173,7 +173,8 @@ pub(crate) fn tail(log: &Path) -> String {
     lines.get(lines.len().saturating_sub(10)..).unwrap_or_default().join("\n")
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
+/// Copies a folder.
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from).with_context(|| format!("{}: cannot read", from.display()))? {
         let entry = entry?;

@@ -11,6 +11,7 @@ mod documents;
 mod measure;
 mod mirror;
 mod process;
+mod pubsub;
 mod redis;
 mod report;
 mod servers;
@@ -69,6 +70,10 @@ enum Role {
     #[command(hide = true)]
     BareKeys(redis::KeysTask),
     Redis(redis::Options),
+    /// The same from MongoDB to Pub/Sub.
+    #[command(hide = true)]
+    BarePubsub(pubsub::Task),
+    Pubsub(pubsub::Options),
 }
 
 #[tokio::main]
@@ -81,6 +86,8 @@ async fn main() -> ExitCode {
         Some(Role::BareRedis(task)) => redis::bare(task).await,
         Some(Role::BareKeys(task)) => redis::bare_keys(task).await,
         Some(Role::Redis(redis)) => redis::bench(redis, options.tidegate, &options.out).await,
+        Some(Role::BarePubsub(task)) => pubsub::bare(task).await,
+        Some(Role::Pubsub(pubsub)) => pubsub::bench(pubsub, options.tidegate, &options.out).await,
         None => bench(options).await,
     };
     match result {

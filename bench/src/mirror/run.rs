@@ -12,7 +12,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Contender, Plan};
-use crate::{contender::tail, process::Measured, servers};
+use crate::{
+    contender::{copy as copy_state, tail},
+    process::Measured,
+    servers,
+};
 
 const POLL: Duration = Duration::from_millis(20);
 const STALLED: Duration = Duration::from_secs(60);
@@ -87,7 +91,7 @@ pub(super) async fn follow(plan: &Plan, contender: Contender, events: u64) -> Re
             if state.exists() {
                 fs::remove_dir_all(&state)?;
             }
-            copy_folder(&prepared(plan, contender), &state)?;
+            copy_state(&prepared(plan, contender), &state)?;
             tidegate(plan, contender, "never", &state, &["--exit-when-idle", "5s"])?
         }
     };
@@ -187,18 +191,4 @@ async fn timed_run(plan: &Plan, command: Command, wanted: u64) -> Result<Figures
         cpu_seconds,
         peak_memory_bytes,
     })
-}
-
-fn copy_folder(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from).with_context(|| format!("{}: cannot read", from.display()))? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_folder(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), &target)?;
-        }
-    }
-    Ok(())
 }
