@@ -80,10 +80,6 @@ pub(super) struct Worker {
     pub(super) flags: Option<String>,
 }
 
-/// What the user needs, as `ACL SETUSER` takes it.
-const RIGHTS: &str = "~PATTERN +scan +type +memory|usage +get +hgetall +smembers +lrange +zrange +time +pttl +pexpiretime, and for \
-     notifications +config|get +psubscribe &__keyspace@0__:PATTERN";
-
 impl Worker {
     pub(super) fn new(source: &KeysSource, mut log: Log, out: mpsc::Sender<Told>) -> Self {
         // Scans are numbered anew.
@@ -96,7 +92,7 @@ impl Worker {
             namespace: None,
         };
         Self {
-            connector: Connector::new(config.url.clone(), config.timeout.0).tls(&config.tls).rights(RIGHTS),
+            connector: Connector::new(config.url.clone(), config.timeout.0).tls(&config.tls).rights(super::rights(&keys)),
             selection: Selection::new(&keys),
             place: source.place.clone(),
             log: Some(log),
