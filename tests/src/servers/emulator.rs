@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use tempfile::TempDir;
 
 use super::binary;
+use super::front::Front;
 use super::port::{free_port, wait_open};
 use crate::process::Process;
 
@@ -64,6 +65,11 @@ impl Kind {
         }
     }
 
+    /// Whether clients are told apart from those that are gone before they reach it.
+    const fn has_front(self) -> bool {
+        matches!(self, Self::PubSub)
+    }
+
     fn missing(self) -> String {
         format!(
             "{self} is not installed: `gcloud components install {}` installs it (with Google's apt repository: `apt-get install {}`); a Google \
@@ -111,7 +117,11 @@ impl fmt::Display for Kind {
 #[derive(Debug)]
 pub struct Emulator {
     kind: Kind,
+    /// Where clients connect.
     port: u16,
+    /// Where the program listens: another port where something stands before it.
+    own_port: u16,
+    front: Option<Front>,
     process: Option<Process>,
     /// The folder of its program.
     program: PathBuf,
@@ -141,10 +151,11 @@ impl Emulator {
             .prefix("tidegate-emulator-")
             .tempdir()
             .with_context(|| format!("making a folder for {kind}"))?;
-        let mut emulator = Self { kind, port: 0, process: None, program, java, folder };
+        let mut emulator = Self { kind, port: 0, own_port: 0, front: None, process: None, program, java, folder };
         // Another process may take the port while Java begins: then another port.
         for _ in 0..3 {
-            emulator.port = free_port();
+            emulator.own_port = free_port();
+            emulator.port = if kind.has_front() { free_port() } else { emulator.own_port };
             match emulator.launch().await {
                 Ok(()) => return Ok(emulator),
                 Err(error) if format!("{error:#}").contains("in use") => {}
@@ -169,6 +180,7 @@ impl Emulator {
     /// Kills it (SIGKILL): connections break, and all it held is lost.
     pub fn kill(&mut self) {
         self.process = None;
+        self.front = None;
     }
 
     /// Starts it again on the same port, empty.
@@ -183,14 +195,17 @@ impl Emulator {
     async fn launch(&mut self) -> Result<()> {
         let log = self.folder.path().join("log");
         let output = std::fs::File::create(&log).context("making its log")?;
-        let mut command = self.kind.command(&self.program, &self.java, self.port);
+        let mut command = self.kind.command(&self.program, &self.java, self.own_port);
         command.current_dir(self.folder.path()).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let name = self.kind.to_string();
         let mut process = Process::spawn(&name, command).with_context(|| format!("starting {name}"))?;
-        wait_open(self.port, &mut process, START).await.map_err(|state| {
+        wait_open(self.own_port, &mut process, START).await.map_err(|state| {
             let said = std::fs::read_to_string(&log).unwrap_or_default();
             anyhow!("{name}: {state}; it said:\n{}", said.trim_end())
         })?;
+        if self.kind.has_front() {
+            self.front = Some(Front::start(self.port, self.own_port).context("listening before it")?);
+        }
         self.process = Some(process);
         Ok(())
     }

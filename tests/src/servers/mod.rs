@@ -2,6 +2,7 @@
 
 mod binary;
 pub mod emulator;
+mod front;
 mod lazy;
 pub mod mongod;
 mod port;

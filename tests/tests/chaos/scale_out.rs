@@ -3,7 +3,6 @@
 use tidegate_tests::chaos::ScaleOut;
 
 #[tokio::test]
-#[ignore = "the emulator gives what an ended stream had to another late or never: docs/decisions/0020-pubsub-source.md"]
 async fn d8_plugins_on_three_hosts_lose_nothing_when_hosts_are_killed() {
     let run = ScaleOut { changes: 600, documents: 40, workers: 3, kills: 2, seed: 7 };
     let report = run.run(|step| eprintln!("{step}")).await.unwrap();

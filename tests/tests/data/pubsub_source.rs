@@ -27,14 +27,6 @@ impl Feed {
         feed
     }
 
-    /// Without order: with it, the emulator was seen not to give what a dead stream had to another (docs/decisions/0020).
-    async fn unordered(scene: &Scene) -> Self {
-        let feed = Self::without(scene).await;
-        feed.pubsub.topic(&feed.name).await;
-        feed.pubsub.subscription_with(&feed.name, &feed.name, |subscription| subscription).await;
-        feed
-    }
-
     /// Nothing is made.
     async fn without(scene: &Scene) -> Self {
         Self { pubsub: PubSub::shared().await, name: format!("t-{}", scene.names.prefix()) }
@@ -77,6 +69,16 @@ fn mirror(scene: &Scene) -> String {
 
 fn seen(entries: &[Entry]) -> BTreeSet<i32> {
     entries.iter().map(Entry::n).collect()
+}
+
+/// That the numbers of each of `keys` keys came first in the order in which they were published, whatever came twice.
+fn assert_order(entries: &[Entry], keys: i32) {
+    let mut last = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for n in entries.iter().map(Entry::n).filter(|n| seen.insert(*n)) {
+        let before = last.insert(n % keys, n);
+        assert!(before.is_none_or(|before| before < n), "key {}: {n} after {before:?}", n % keys);
+    }
 }
 
 #[tokio::test]
@@ -193,13 +195,12 @@ async fn two_tidegates_are_chained_through_a_topic_without_loss() {
 }
 
 #[tokio::test]
-#[ignore = "the emulator gives what an ended stream had to another late or never: docs/decisions/0020-pubsub-source.md"]
 async fn d8_several_hosts_share_a_subscription_and_a_kill_loses_nothing() {
     let scene = Scene::shared().await;
-    let feed = Feed::unordered(&scene).await;
+    let feed = Feed::new(&scene).await;
     let pipeline = scene.pipeline(
         "main",
-        &feed.source("ack_deadline: 10s, max_messages: 20"),
+        &feed.source("ack_deadline: 10s, max_messages: 100"),
         "[]",
         &format!("{{ out: {} }}", scene.stream_sink("out", "json")),
     );
@@ -230,18 +231,16 @@ async fn d8_several_hosts_share_a_subscription_and_a_kill_loses_nothing() {
     entries.iter().for_each(|entry| *times.entry(entry.n()).or_insert(0) += 1);
     let late = times.iter().filter(|(n, times)| **n >= 600 && **times > 1).count();
     assert_eq!(late, 0, "{} entries", entries.len());
+    assert_order(&entries, 30);
     feed.assert_quiet(Duration::from_secs(1)).await;
 }
 
 #[tokio::test]
-#[ignore = "the emulator gives what an ended stream had to another late or never: docs/decisions/0020-pubsub-source.md"]
 async fn what_a_killed_host_had_comes_again() {
     let scene = Scene::shared().await;
-    let feed = Feed::unordered(&scene).await;
+    let feed = Feed::new(&scene).await;
     let sinks = format!("{{ out: {} }}", scene.stream_sink("out", "json"));
-    // Few in hand: the emulator takes its time to give many of a dead stream to another (docs/decisions/0020).
-    let source = feed.source("ack_deadline: 10s, max_messages: 20");
-    let pipelines = [scene.pipeline("main", &source, "[]", &sinks)];
+    let pipelines = [scene.pipeline("main", &feed.source("ack_deadline: 10s"), "[]", &sinks)];
     let mut host = scene.ready_host(&pipelines).await;
     feed.publish_numbered(0..200, 10).await;
     scene.wait_length("out", 20).await;
@@ -253,6 +252,7 @@ async fn what_a_killed_host_had_comes_again() {
     })
     .await;
     assert_eq!(host.stop().await, Some(0));
+    assert_order(&scene.entries("out").await, 10);
 }
 
 #[tokio::test]
@@ -319,17 +319,16 @@ async fn a_message_that_is_no_change_goes_to_the_dead_letter_and_does_not_come_a
 }
 
 #[tokio::test]
-#[ignore = "the emulator gives what an ended stream had to another late or never: docs/decisions/0020-pubsub-source.md"]
 async fn what_a_pipeline_gives_up_comes_again() {
     let mut scene = Scene::shared().await;
-    let feed = Feed::unordered(&scene).await;
+    let feed = Feed::new(&scene).await;
     let mut redis = Redis::start(RedisOptions::default()).await;
     scene.redis_url = redis.url();
     let sinks = format!("{{ out: {} }}", scene.stream_sink("out", "json"));
-    // The emulator forgets what is given back when its stream ends, and knows the deadline alone.
+    // Far longer than anybody waits here: what comes again before was given back.
     let main = format!(
         "  main: {{ source: {}, sinks: {sinks}, retry: {{ attempts: 3, ceiling: 200ms }} }}",
-        feed.source("ack_deadline: 10s")
+        feed.source("ack_deadline: 10m")
     );
     let other = r#"  other: { source: stdin, sinks: { out: stdout } }"#.to_owned();
     let options = HostOptions { keep_input: true, ..HostOptions::default() };
@@ -338,7 +337,7 @@ async fn what_a_pipeline_gives_up_comes_again() {
     redis.kill();
     feed.publish_numbered(0..20, 1).await;
     host.wait_event("pipeline_stopped").await;
-    let back = feed.pubsub.drain(&feed.name, Duration::from_secs(25)).await;
+    let back = feed.pubsub.drain(&feed.name, Duration::from_secs(15)).await;
     let mut numbers: Vec<String> =
         back.iter().map(|message| String::from_utf8_lossy(&message.data).into_owned()).collect();
     let mut expected: Vec<String> = (0..20).map(|n| format!(r#"{{"n":{n},"key":0}}"#)).collect();
@@ -384,7 +383,7 @@ async fn a_subscription_that_is_missing_or_unfit_stops_the_pipeline_with_the_way
 #[tokio::test]
 async fn a_pubsub_that_is_gone_for_a_while_is_told_and_loses_nothing() {
     let scene = Scene::shared().await;
-    let feed = Feed::unordered(&scene).await;
+    let feed = Feed::new(&scene).await;
     let endpoint = feed.pubsub.endpoint();
     let port = endpoint.rsplit(':').next().unwrap().parse().unwrap();
     let proxy = Proxy::start(port).await;
@@ -409,7 +408,7 @@ async fn a_pubsub_that_is_gone_for_a_while_is_told_and_loses_nothing() {
 #[tokio::test]
 async fn a_dry_run_shows_messages_and_acknowledges_none() {
     let scene = Scene::shared().await;
-    let feed = Feed::unordered(&scene).await;
+    let feed = Feed::new(&scene).await;
     feed.publish_numbered(0..5, 1).await;
     let pipelines = [scene.pipeline("main", &feed.source("ack_deadline: 10s"), "[]", "{ out: stdout }")];
     let mut host = scene.host_with(LOG, &pipelines, &["--dry-run", "--exit-when-idle", "2s"]);
