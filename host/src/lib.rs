@@ -21,6 +21,7 @@ mod files;
 pub mod format;
 #[doc(hidden)]
 pub mod fuzzing;
+mod google;
 pub mod host;
 mod mongodb;
 #[cfg_attr(not(test), allow(dead_code, reason = "what the tables say in words is for the documentation"))]
