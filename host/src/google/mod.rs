@@ -1,6 +1,8 @@
 //! What all that talk to services of Google Cloud share: where a service is, the credentials it takes, and how its errors are told.
 
 pub(crate) mod credentials;
+pub(crate) mod faults;
+pub(crate) mod names;
 
 use std::sync::Once;
 
