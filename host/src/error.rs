@@ -267,6 +267,20 @@ codes! {
     PubsubSubscriptionMissing = "TG1020";
     /// A subscription cannot be pulled from.
     PubsubSubscriptionUnfit = "TG1021";
+    /// Firestore cannot be reached.
+    FirestoreUnreachable = "TG1101";
+    /// A right is missing in Firestore.
+    FirestoreDenied = "TG1102";
+    /// A database of Firestore is not there.
+    FirestoreMissing = "TG1103";
+    /// Firestore cannot take a write now.
+    FirestoreBusy = "TG1104";
+    /// There are no credentials for Firestore, or they are not accepted.
+    FirestoreCredentials = "TG1105";
+    /// Firestore answered with another error.
+    FirestoreError = "TG1106";
+    /// What the configuration says of Firestore is not valid.
+    FirestoreConfiguration = "TG1107";
 }
 
 impl Code {

@@ -25,7 +25,7 @@ impl Meaning {
 #[cfg(test)]
 mod tests {
     use super::Meaning;
-    use crate::{mongodb_faults, pubsub, redis};
+    use crate::{firestore, mongodb_faults, pubsub, redis};
 
     /// The rows of a table in `docs/errors/README.md`.
     fn documented(heading: &str) -> Vec<String> {
@@ -52,5 +52,8 @@ mod tests {
         let pubsub: Vec<String> =
             pubsub::WRITES.iter().map(|row| line(&format!("`{}`", row.code.name()), row.meaning, row.why)).collect();
         assert_eq!(documented("Pub/Sub, when publishing"), pubsub, "\n{}\n", pubsub.join("\n"));
+        let firestore: Vec<String> =
+            firestore::CODES.iter().map(|row| line(&format!("`{}`", row.code.name()), row.meaning, row.why)).collect();
+        assert_eq!(documented("Firestore"), firestore, "\n{}\n", firestore.join("\n"));
     }
 }

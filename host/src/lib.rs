@@ -18,9 +18,11 @@ mod escape;
 #[cfg_attr(not(test), allow(dead_code, reason = "what the tables say in words is for the documentation"))]
 mod fault_table;
 mod files;
+mod firestore;
 pub mod format;
 #[doc(hidden)]
 pub mod fuzzing;
+mod google;
 pub mod host;
 mod mongodb;
 #[cfg_attr(not(test), allow(dead_code, reason = "what the tables say in words is for the documentation"))]

@@ -1,10 +1,11 @@
 //! Where a pipeline's position is kept between runs, and which host may move it.
 //!
 //! A *record* holds the positions of a pipeline, a *fence* that rises with each host that takes the pipeline over, and a lease of
-//! the host that runs it. The same record lives in a file of the state directory, in MongoDB, in Redis, or in each sink beside the
+//! the host that runs it. The same record lives in a file of the state directory, in MongoDB, Redis or Firestore, or in each sink beside the
 //! data (`checkpoint: sink`), where [`crate::sink`] writes it together with the changes.
 
 pub(crate) mod file;
+pub(crate) mod firestore;
 pub(crate) mod mongodb;
 mod record;
 pub(crate) mod redis;
@@ -13,11 +14,12 @@ use std::{path::PathBuf, time::Duration};
 
 pub use record::{About, Claim, Found, Holder, StageGeneration, fenced};
 
-use self::{file::FileRecord, mongodb::MongoRecord, redis::RedisRecord};
+use self::{file::FileRecord, firestore::FirestoreRecord, mongodb::MongoRecord, redis::RedisRecord};
 use crate::{
     config::{CheckpointConfig, PipelineConfig},
     doctor::Finding,
     error::{Code, Fault},
+    firestore::FirestoreConnector,
     mongodb::{MongoConnector, examine::Needs},
     position::Positions,
     redis::Connector,
@@ -41,6 +43,7 @@ enum Place {
     File(FileRecord),
     Mongodb(Box<(MongoConnector, MongoRecord)>),
     Redis(Box<(Connector, RedisRecord)>),
+    Firestore(Box<(FirestoreConnector, FirestoreRecord)>),
 }
 
 impl Store {
@@ -70,6 +73,11 @@ impl Store {
                 let place = Place::Redis(Box::new((connector, record)));
                 (place, config.interval.0, config.lease.0)
             }
+            CheckpointConfig::Firestore(config) => {
+                let connector = FirestoreConnector::new(config);
+                let record = FirestoreRecord::new(config, &connector, pipeline);
+                (Place::Firestore(Box::new((connector, record))), config.interval.0, config.lease.0)
+            }
         };
         let (pipeline, source, me) = (pipeline.to_owned(), source.to_owned(), state.holder().clone());
         Some(Self { pipeline, source, me, place, lease, interval, fence: 0 })
@@ -81,6 +89,7 @@ impl Store {
             Place::File(file) => file.path().display().to_string(),
             Place::Mongodb(place) => place.1.place(&place.0),
             Place::Redis(place) => place.1.place(&place.0),
+            Place::Firestore(place) => place.1.place(&place.0),
         }
     }
 
@@ -103,12 +112,21 @@ impl Store {
                 connector.examine(false, &[needs]).await
             }
             Place::Redis(place) => place.0.examine(true).await.0,
+            Place::Firestore(place) => match place.1.may_write(&mut place.0).await {
+                Ok(()) => vec![Finding::good("the account may write to it")],
+                Err(fault) => vec![Finding::from(&fault)],
+            },
         }
     }
 
     /// How often the lease is to be renewed; none where the lock of the state directory is the lease.
     pub fn renewal(&self) -> Option<Duration> {
         (!self.lease.is_zero()).then(|| self.lease / 3)
+    }
+
+    /// How often whoever waits for the pipeline looks, where each look costs; none where it does not.
+    pub fn look(&self) -> Option<Duration> {
+        matches!(self.place, Place::Firestore(_)).then(|| self.lease / 6)
     }
 
     /// Takes the pipeline for this host, unless another one runs it. What is found was checked to be of this pipeline.
@@ -127,6 +145,7 @@ impl Store {
             }
             Place::Mongodb(place) => place.1.claim(&mut place.0, me, lease, floor).await?,
             Place::Redis(place) => place.1.claim(&mut place.0, me, lease, floor).await?,
+            Place::Firestore(place) => place.1.claim(&mut place.0, me, lease, floor).await?,
         };
         if let Claim::Taken(found) = &claim {
             self.fence = found.fence;
@@ -149,6 +168,7 @@ impl Store {
             }
             Place::Mongodb(place) => place.1.read(&mut place.0).await,
             Place::Redis(place) => place.1.read(&mut place.0).await,
+            Place::Firestore(place) => place.1.read(&mut place.0).await,
         }?;
         if let Some(about) = found.as_ref().and_then(|found| found.about.as_ref()) {
             about.check(&self.place(), &self.pipeline, &self.source)?;
@@ -176,6 +196,7 @@ impl Store {
                 }
                 Place::Mongodb(place) => place.1.store(&mut place.0, fence, lease, &about, positions).await,
                 Place::Redis(place) => place.1.store(&mut place.0, fence, lease, &about, positions).await,
+                Place::Firestore(place) => place.1.store(&mut place.0, fence, lease, &about, positions).await,
             };
             match stored {
                 Err(fault) if fault.code == Code::Fenced => self.retake(fault).await?,
@@ -195,6 +216,7 @@ impl Store {
                 Place::File(_) => Ok(()),
                 Place::Mongodb(place) => place.1.renew(&mut place.0, fence, lease).await,
                 Place::Redis(place) => place.1.renew(&mut place.0, fence, lease).await,
+                Place::Firestore(place) => place.1.renew(&mut place.0, fence, lease).await,
             };
             match renewed {
                 Err(fault) if fault.code == Code::Fenced => self.retake(fault).await?,
@@ -222,6 +244,7 @@ impl Store {
             Place::File(_) => Ok(()),
             Place::Mongodb(place) => place.1.release(&mut place.0, fence).await,
             Place::Redis(place) => place.1.release(&mut place.0, fence).await,
+            Place::Firestore(place) => place.1.release(&mut place.0, fence).await,
         };
         if let Err(fault) = released {
             tracing::debug!(event = "lease_kept", pipeline = %self.pipeline, "the lease runs out by itself: {}", fault.message);
@@ -240,6 +263,7 @@ impl Store {
             }
             Place::Mongodb(place) => place.1.remove(&mut place.0).await,
             Place::Redis(place) => place.1.remove(&mut place.0).await,
+            Place::Firestore(place) => place.1.remove(&mut place.0).await,
         }
     }
 }

@@ -164,7 +164,7 @@ pub fn no_standby(config: &Config) -> Option<Fault> {
         Code::ConfigConflict,
         format!(
             "--standby needs a checkpoint that both hosts can reach, and pipeline `{name}` keeps its own in a file; set `checkpoint:` to \
-             sink, mongodb or redis"
+             sink, mongodb, redis or firestore"
         ),
     ))
 }

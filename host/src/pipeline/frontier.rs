@@ -190,7 +190,12 @@ impl Frontier {
                 self.status.checkpoint_failed(Some(&fault));
                 Ok(())
             }
-            renewed => renewed,
+            Ok(()) => {
+                // Where nothing happens no write would say that the store is back.
+                self.status.checkpoint_failed(None);
+                Ok(())
+            }
+            Err(fault) => Err(fault),
         }
     }
 

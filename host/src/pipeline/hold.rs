@@ -66,7 +66,8 @@ impl Taker<'_> {
                     return Ok(Some(Start { keep, from: found.positions, fresh }));
                 }
                 Ok(Claim::Held(holder, left)) => {
-                    if !self.wait_for(&holder, left, &store.place()).await? {
+                    let look = store.look().map_or(LOOK, |look| look.max(LOOK));
+                    if !self.wait_for(&holder, left, look, &store.place()).await? {
                         return Ok(None);
                     }
                 }
@@ -109,7 +110,7 @@ impl Taker<'_> {
                         break;
                     }
                     Ok(Claim::Held(holder, left)) => {
-                        if !self.wait_for(&holder, left, &sink.place()).await? {
+                        if !self.wait_for(&holder, left, LOOK, &sink.place()).await? {
                             return Ok(None);
                         }
                     }
@@ -161,7 +162,7 @@ impl Taker<'_> {
     }
 
     /// Another host runs the pipeline: waits a little in standby, else that is the end; false when told to stop.
-    async fn wait_for(&mut self, holder: &Holder, left: Duration, place: &str) -> Result<bool, Fault> {
+    async fn wait_for(&mut self, holder: &Holder, left: Duration, look: Duration, place: &str) -> Result<bool, Fault> {
         let pipeline = self.pipeline;
         if !self.standby {
             return Err(Fault::fatal(
@@ -181,7 +182,7 @@ impl Taker<'_> {
             self.status.set_state(State::Standby);
         }
         Ok(tokio::select! {
-            () = tokio::time::sleep(LOOK.min(left.max(Duration::from_millis(50)))) => true,
+            () = tokio::time::sleep(look.min(left.max(Duration::from_millis(50)))) => true,
             () = self.stop.cancelled() => false,
         })
     }

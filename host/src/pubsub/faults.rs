@@ -3,29 +3,13 @@
 
 use google_cloud_gax::error::rpc::Code as Grpc;
 
-use crate::fault_table::Meaning;
+use crate::{
+    fault_table::Meaning,
+    google::faults::{self, Row, rows},
+};
 
-/// A code of gRPC.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Row {
-    /// The code.
-    pub(crate) code: Grpc,
-    /// What follows from it.
-    pub(crate) meaning: Meaning,
-    /// Why, in few words, for the documentation.
-    #[cfg_attr(not(test), allow(dead_code, reason = "what the table says in words is for the documentation"))]
-    pub(crate) why: &'static str,
-}
-
-macro_rules! rows {
-    ($($meaning:ident { $($code:ident $why:literal,)+ })+) => {
-        /// What the codes mean when something is published.
-        pub(crate) const WRITES: &[Row] =
-            &[$($(Row { code: Grpc::$code, meaning: Meaning::$meaning, why: $why },)+)+];
-    };
-}
-
-rows! {
+/// What the codes mean when something is published.
+pub(crate) const WRITES: &[Row] = rows! {
     Transient {
         Unavailable "the service cannot be reached or is being restarted",
         DeadlineExceeded "took longer than `timeout`",
@@ -49,9 +33,9 @@ rows! {
         OutOfRange "no answer to a message",
         AlreadyExists "no answer to a message",
     }
-}
+};
 
 /// What a code means when something is published.
 pub(crate) fn meaning(code: Grpc) -> Meaning {
-    WRITES.iter().find(|row| row.code == code).map_or(Meaning::Transient, |row| row.meaning)
+    faults::meaning(WRITES, code)
 }

@@ -5,13 +5,11 @@
 //! and shows it. So no client made here retries anything (docs/decisions/0018).
 
 pub(crate) mod attributes;
-mod credentials;
 mod faults;
 pub(crate) mod names;
 
 use std::{
     error::Error as _,
-    sync::Once,
     time::{Duration, Instant},
 };
 
@@ -30,12 +28,16 @@ use crate::{
     config::PubsubConnection,
     error::{Code, Fault},
     fault_table::Meaning,
+    google::{self, Service, chain, credentials},
 };
 
-/// Where the service is when nobody says otherwise.
-const SERVICE: &str = "https://pubsub.googleapis.com";
-/// Names an emulator.
-const EMULATOR: &str = "PUBSUB_EMULATOR_HOST";
+/// What it is among the services.
+const SERVICE: Service = Service {
+    name: "Pub/Sub",
+    endpoint: "https://pubsub.googleapis.com",
+    emulator: "PUBSUB_EMULATOR_HOST",
+    credentials: Code::PubsubCredentials,
+};
 /// How long credentials may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -109,23 +111,13 @@ pub(crate) struct PubsubConnector {
 impl PubsubConnector {
     /// Nothing is connected yet. `timeout` is that of one request.
     pub(crate) fn new(connection: &PubsubConnection, timeout: Duration) -> Self {
-        let emulator = std::env::var(EMULATOR).ok().filter(|host| !host.is_empty());
-        let endpoint = match (&connection.endpoint, emulator) {
-            (Some(endpoint), _) => endpoint.trim_end_matches('/').to_owned(),
-            (None, Some(host)) => format!("http://{}", host.trim_start_matches("http://").trim_end_matches('/')),
-            (None, None) => SERVICE.to_owned(),
-        };
+        let endpoint = SERVICE.endpoint(connection.endpoint.as_deref());
         Self { connection: connection.clone(), timeout, publisher: None, endpoint }
     }
 
     /// Host and port, for messages.
     pub(crate) fn place(&self) -> &str {
-        self.endpoint.split_once("://").map_or(&*self.endpoint, |(_, host)| host)
-    }
-
-    /// What is served without TLS is an emulator, and asks nobody who they are.
-    fn is_emulator(&self) -> bool {
-        self.endpoint.starts_with("http://")
+        google::place(&self.endpoint)
     }
 
     /// What a client is built with. The file with the credentials is read anew each time.
@@ -133,10 +125,8 @@ impl PubsubConnector {
     /// # Errors
     /// When there are no credentials, or they cannot be used.
     pub(crate) async fn access(&self) -> Result<Access, Fault> {
-        static PROVIDER: Once = Once::new();
-        // The crates are built without a provider of their own and take the process's.
-        PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
-        let credentials = credentials::find(&self.connection, self.is_emulator()).await?;
+        let file = self.connection.credentials_file.as_deref();
+        let credentials = credentials::find(&SERVICE, file, google::is_emulator(&self.endpoint)).await?;
         Ok(Access { endpoint: self.endpoint.clone(), credentials })
     }
 
@@ -181,16 +171,18 @@ impl PubsubConnector {
         let start = Instant::now();
         match tokio::time::timeout(PATIENCE, building).await {
             Ok(Ok(client)) => Ok(client),
-            Ok(Err(error)) if error.is_default_credentials() => {
-                Err(credentials::unusable(&self.connection, &chain(&error)))
-            }
+            Ok(Err(error)) if error.is_default_credentials() => Err(self.unusable(&chain(&error))),
             Ok(Err(error)) => Err(Fault::fatal(
                 Code::PubsubConfiguration,
                 format!("the endpoint `{}` of Pub/Sub cannot be used: {}", self.endpoint, chain(&error)),
             )),
             Err(_) => Err(Fault::transient(
                 Code::PubsubCredentials,
-                format!("no credentials for Pub/Sub came within {:?}; {}", start.elapsed(), credentials::WAYS),
+                format!(
+                    "no credentials for Pub/Sub came within {:?}; {}",
+                    start.elapsed(),
+                    credentials::ways(&SERVICE)
+                ),
             )),
         }
     }
@@ -232,7 +224,7 @@ impl PubsubConnector {
             ),
             Grpc::Unauthenticated => Fault::fatal(
                 Code::PubsubCredentials,
-                format!("Pub/Sub at {place} does not accept the credentials: {told}; {}", credentials::WAYS),
+                format!("Pub/Sub at {place} does not accept the credentials: {told}; {}", credentials::ways(&SERVICE)),
             ),
             code => match meaning(code) {
                 Meaning::Transient => Fault::transient(
@@ -247,28 +239,18 @@ impl PubsubConnector {
         }
     }
 
+    fn unusable(&self, why: &str) -> Fault {
+        credentials::unusable(&SERVICE, self.connection.credentials_file.as_deref(), why)
+    }
+
     /// No token was to be had. A metadata server that does not answer yet may do so later, as in a container that begins; a key that is
     /// not taken never will be.
     fn unauthenticated(&self, error: &Error) -> Fault {
         let passing =
             error.source().and_then(|source| source.downcast_ref()).is_some_and(CredentialsError::is_transient);
-        let fault = credentials::unusable(&self.connection, &chain(error));
+        let fault = self.unusable(&chain(error));
         if passing { Fault::transient(fault.code, fault.message) } else { fault }
     }
-}
-
-/// An error with what caused it, each said once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut told = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !told.contains(&more) {
-            told = format!("{told}: {more}");
-        }
-        cause = error.source();
-    }
-    told
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::google::names::wrong_project;
+
 /// `projects/PROJECT/KIND/NAME`, of a name that is either whole already or stands alone. `kind` is `topics` or `subscriptions`.
 pub(crate) fn full<'a>(project: &str, kind: &str, name: &'a str) -> Cow<'a, str> {
     if name.starts_with("projects/") {
@@ -46,17 +48,6 @@ pub(crate) fn wrong(kind: &str, name: &str) -> Option<String> {
         return Some("it begins with a letter".to_owned());
     }
     alone.starts_with("goog").then(|| "names that begin with `goog` are Google's own".to_owned())
-}
-
-/// Why something is no project.
-pub(crate) fn wrong_project(project: &str) -> Option<String> {
-    // Old ones have a domain in front: `example.com:project`.
-    let letters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.:".contains(c);
-    let good = (3..=100).contains(&project.len()) && project.chars().all(letters);
-    (!good).then(|| {
-        "a project is named by its id: lower-case letters, digits and `-`, as `gcloud projects list` shows it"
-            .to_owned()
-    })
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod binary;
 pub mod emulator;
+mod firestore;
 mod front;
 mod lazy;
 pub mod mongod;
@@ -13,6 +14,7 @@ mod version;
 use tokio::sync::OnceCell;
 
 pub use self::emulator::{Emulator, Kind, PROJECT};
+pub use self::firestore::Firestore;
 pub use self::lazy::{EMULATORS, Emulators, emulator};
 pub use self::mongod::{Mongo, MongoOptions};
 pub use self::port::{free_port, wait_open};

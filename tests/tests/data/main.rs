@@ -6,6 +6,8 @@
 
 mod alerts;
 mod bad_source;
+mod checkpoints;
+mod checkpoints_firestore;
 mod collections;
 mod control;
 mod copying;

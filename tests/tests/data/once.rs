@@ -229,27 +229,6 @@ async fn a_host_with_another_checkpoint_place_stops_instead_of_beginning_from_no
 }
 
 #[tokio::test]
-async fn stores_in_mongodb_and_redis_go_on_where_they_stopped() {
-    for store in ["mongodb", "redis"] {
-        let scene = Scene::shared().await;
-        let (uri, url) = (&scene.mongodb_uri, &scene.redis_url);
-        let place = match store {
-            "mongodb" => format!(r#"{{ mongodb: {{ uri: "{uri}", database: "{}-state" }} }}"#, scene.names.database()),
-            _ => format!(r#"{{ redis: {{ url: "{url}", key: "{}" }} }}"#, scene.names.key("state")),
-        };
-        let (source, sink) = (scene.source(), scene.stream_sink("out", "json"));
-        let pipeline = format!("  main: {{ source: {source}, sinks: {{ out: {sink} }}, checkpoint: {place} }}");
-        for round in 0..3 {
-            let mut host = scene.ready_host(std::slice::from_ref(&pipeline)).await;
-            scene.collection("things").insert_many(numbered(round * 10..round * 10 + 10)).await.unwrap();
-            scene.wait_last("out", round * 10 + 9).await;
-            assert_eq!(host.stop().await, Some(0));
-        }
-        assert_exactly(&scene.entries("out").await, 30);
-    }
-}
-
-#[tokio::test]
 async fn a_three_member_set_that_elects_another_primary_gets_each_change_once() {
     let mut mongo = Mongo::start(MongoOptions::three_members()).await;
     let mut scene = Scene::shared().await;

@@ -1,6 +1,6 @@
 //! Where dead letters and positions are kept.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -66,6 +66,8 @@ pub enum CheckpointConfig {
     Mongodb(MongodbCheckpointConfig),
     /// A hash in Redis.
     Redis(RedisCheckpointConfig),
+    /// A document in Google Cloud Firestore.
+    Firestore(FirestoreCheckpointConfig),
 }
 
 /// `checkpoint.sink`
@@ -129,6 +131,54 @@ pub struct RedisCheckpointConfig {
     /// How long one round trip may take before the connection is given up.
     #[serde(default = "ten_seconds")]
     pub timeout: Span,
+}
+
+/// `checkpoint.firestore`
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FirestoreCheckpointConfig {
+    /// The project of the database.
+    pub project: String,
+    /// The database, of native mode.
+    #[serde(default = "default_database")]
+    pub database: String,
+    /// The collection; one of a document is written with the path to it, such as `hosts/one/checkpoints`.
+    #[serde(default = "tidegate_checkpoints")]
+    pub collection: String,
+    /// The document; the pipeline.
+    #[serde(default)]
+    pub document: Option<String>,
+    /// Where the service is; none: the emulator at `FIRESTORE_EMULATOR_HOST`, else Google's own.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// The key of a service account, a JSON file; none: application default credentials.
+    #[serde(default)]
+    pub credentials_file: Option<PathBuf>,
+    /// As in `checkpoint.file`. Each write costs, and one document takes about one a second for long.
+    #[serde(default = "one_second")]
+    pub interval: Span,
+    /// How long a host that gives no sign keeps the pipeline. It gives one three times in that time, which is a write each.
+    #[serde(default = "fifteen_seconds")]
+    pub lease: Span,
+    /// How long one request may take.
+    #[serde(default = "ten_seconds")]
+    pub timeout: Span,
+}
+
+fn default_database() -> String {
+    "(default)".to_owned()
+}
+
+fn tidegate_checkpoints() -> String {
+    "tidegate_checkpoints".to_owned()
+}
+
+fn one_second() -> Span {
+    Span(Duration::from_secs(1))
+}
+
+fn fifteen_seconds() -> Span {
+    Span(Duration::from_secs(15))
 }
 
 fn tidegate() -> String {

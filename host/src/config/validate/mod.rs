@@ -1,6 +1,7 @@
 //! What the types of the model cannot say: ranges, names, and parts that contradict each other. All problems are reported at once.
 
 mod alerts;
+mod google;
 mod mongodb;
 mod pipeline;
 mod plugins;

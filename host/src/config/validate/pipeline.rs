@@ -128,7 +128,7 @@ impl Check<'_> {
                 let other = pipeline.sinks.iter().find(|(_, sink)| !AnySink::keeps_positions(sink));
                 if let Some((name, _)) = other {
                     let message = format!("`checkpoint: sink`, but the sink `{name}` cannot keep a position");
-                    let help = "redis (but for `mode: pubsub`) and mongodb can, and Google Cloud Pub/Sub stores nothing beside messages; give the pipeline only such sinks, or take `checkpoint: file`, mongodb or redis";
+                    let help = "redis (but for `mode: pubsub`) and mongodb can, and Google Cloud Pub/Sub stores nothing beside messages; give the pipeline only such sinks, or take `checkpoint: file`, mongodb, redis or firestore";
                     self.report(&at, Code::ConfigConflict, message, help);
                 } else if !AnySource::has_positions(&pipeline.source) {
                     let message = "`checkpoint: sink`, but the source has no positions".to_owned();
@@ -160,6 +160,7 @@ impl Check<'_> {
                 self.span(&at.key("lease"), redis.lease, least, HOUR);
                 self.span(&at.key("timeout"), redis.timeout, Duration::from_millis(1), HOUR);
             }
+            CheckpointConfig::Firestore(firestore) => self.firestore(&at.key("firestore"), firestore),
         }
     }
 

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     error::Code,
+    google,
     pubsub::names,
     sink::template::{Template, Unreadable, Words},
 };
@@ -15,33 +16,13 @@ use crate::{
 impl Check<'_> {
     /// `project`, `endpoint` and `credentials_file`.
     pub(super) fn pubsub_connection(&mut self, at: &At<'_>, connection: &PubsubConnection) {
-        if let Some(why) = names::wrong_project(&connection.project) {
+        if let Some(why) = google::names::wrong_project(&connection.project) {
             let at = at.key("project");
             let message = format!("`{}` is no project: `{}`", at.name(), connection.project);
             self.report(&at, Code::PubsubConfiguration, message, why);
         }
-        if let Some(endpoint) = &connection.endpoint {
-            let at = at.key("endpoint");
-            let place = ["https://", "http://"].iter().find_map(|scheme| endpoint.strip_prefix(scheme));
-            let good = |place: &str| {
-                let place = place.trim_end_matches('/');
-                !place.is_empty() && !place.contains(['/', '@', '?', '#']) && !place.contains(char::is_whitespace)
-            };
-            if !place.is_some_and(good) {
-                let message = format!("`{}` is no endpoint", at.name());
-                let help = "it is a URL without a path: `https://HOST`, or `http://HOST:PORT` for an emulator";
-                self.report(&at, Code::PubsubConfiguration, message, help);
-            }
-        }
-        if let Some(file) = &connection.credentials_file {
-            let at = at.key("credentials_file");
-            self.path(&at, file);
-            if connection.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://")) {
-                let message = "credentials are given for an `endpoint` without TLS, which gets none".to_owned();
-                let help = "an emulator needs none: leave `credentials_file` out, or write `endpoint: https://HOST`";
-                self.report(&at, Code::ConfigConflict, message, help);
-            }
-        }
+        let file = connection.credentials_file.as_deref();
+        self.google_access(at, Code::PubsubConfiguration, connection.endpoint.as_deref(), file);
     }
 
     pub(super) fn pubsub_sink(&mut self, at: &At<'_>, pubsub: &PubsubSinkConfig) {

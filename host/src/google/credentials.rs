@@ -1,35 +1,38 @@
-//! As whom Pub/Sub is spoken to.
+//! As whom a service of Google Cloud is spoken to.
 
 use std::path::Path;
 
 use google_cloud_auth::credentials::{Builder, Credentials, anonymous, service_account};
 
-use super::chain;
-use crate::{
-    config::PubsubConnection,
-    error::{Code, Fault},
-};
+use super::{Service, chain};
+use crate::error::Fault;
 
 /// The ways to give credentials.
-pub(super) const WAYS: &str = "name the key of a service account with `credentials_file`, or let GOOGLE_APPLICATION_CREDENTIALS name a file, \
-    or run `gcloud auth application-default login`, or run where a service account is attached; an emulator, which needs none, is named \
-    with PUBSUB_EMULATOR_HOST or `endpoint`";
+pub(crate) fn ways(service: &Service) -> String {
+    format!(
+        "name the key of a service account with `credentials_file`, or let GOOGLE_APPLICATION_CREDENTIALS name a file, or run `gcloud auth \
+         application-default login`, or run where a service account is attached; an emulator, which needs none, is named with {} or \
+         `endpoint`",
+        service.emulator
+    )
+}
 
 /// The credentials that a configuration names, or those of the environment.
 ///
 /// # Errors
 /// When they are not there, or are none.
-pub(super) async fn find(connection: &PubsubConnection, is_emulator: bool) -> Result<Credentials, Fault> {
-    match &connection.credentials_file {
+pub(crate) async fn find(service: &Service, file: Option<&Path>, is_emulator: bool) -> Result<Credentials, Fault> {
+    super::provider();
+    match file {
         _ if is_emulator => Ok(anonymous::Builder::new().build()),
-        Some(file) => of_file(file).await,
-        None => Builder::default().build().map_err(|error| unusable(connection, &chain(&error))),
+        Some(file) => of_file(service, file).await,
+        None => Builder::default().build().map_err(|error| unusable(service, None, &chain(&error))),
     }
 }
 
-async fn of_file(file: &Path) -> Result<Credentials, Fault> {
+async fn of_file(service: &Service, file: &Path) -> Result<Credentials, Fault> {
     let place = file.display();
-    let wrong = |why: String| Fault::fatal(Code::PubsubCredentials, format!("`credentials_file` {place} {why}"));
+    let wrong = |why: String| Fault::fatal(service.credentials, format!("`credentials_file` {place} {why}"));
     let text = tokio::fs::read(file)
         .await
         .map_err(|cause| wrong(format!("cannot be read: {cause}; name a file that this user may read")))?;
@@ -57,13 +60,15 @@ async fn of_file(file: &Path) -> Result<Credentials, Fault> {
 }
 
 /// The fault for credentials that do not work.
-pub(super) fn unusable(connection: &PubsubConnection, why: &str) -> Fault {
-    let message = match &connection.credentials_file {
+pub(crate) fn unusable(service: &Service, file: Option<&Path>, why: &str) -> Fault {
+    let message = match file {
         Some(file) => format!(
             "the credentials in `credentials_file` {} cannot be used: {why}; make a new key with `gcloud iam service-accounts keys create`",
             file.display()
         ),
-        None => format!("there are no default credentials for Pub/Sub that can be used: {why}; {WAYS}"),
+        None => {
+            format!("there are no default credentials for {} that can be used: {why}; {}", service.name, ways(service))
+        }
     };
-    Fault::fatal(Code::PubsubCredentials, message)
+    Fault::fatal(service.credentials, message)
 }
