@@ -21,7 +21,7 @@ use google_cloud_gax::{
     error::{CredentialsError, Error, rpc::Code as Grpc},
     retry_policy::{NeverRetry, RetryPolicyExt as _},
 };
-use google_cloud_pubsub::client::{BasePublisher, TopicAdmin};
+use google_cloud_pubsub::client::{BasePublisher, SubscriptionAdmin, TopicAdmin};
 
 #[cfg(test)]
 pub(crate) use self::faults::WRITES;
@@ -69,6 +69,21 @@ impl About {
             grant: format!(
                 "gcloud pubsub subscriptions add-iam-policy-binding {subscription} --project={project} --role={role} \
                  --member=serviceAccount:ACCOUNT"
+            ),
+        }
+    }
+
+    /// A topic or subscription that is made, by its full name.
+    pub(crate) fn setup(what: &str, name: &str, missing: Code) -> Self {
+        let role = "roles/pubsub.editor";
+        let (project, alone) = names::split(name);
+        Self {
+            what: format!("{what} {name}"),
+            role,
+            missing,
+            create: format!("gcloud pubsub {what}s create {alone} --project={project}"),
+            grant: format!(
+                "gcloud projects add-iam-policy-binding {project} --role={role} --member=serviceAccount:ACCOUNT"
             ),
         }
     }
@@ -124,7 +139,7 @@ impl PubsubConnector {
     }
 
     /// What is served without TLS is an emulator, and asks nobody who they are.
-    fn is_emulator(&self) -> bool {
+    pub(crate) fn is_emulator(&self) -> bool {
         self.endpoint.starts_with("http://")
     }
 
@@ -166,6 +181,20 @@ impl PubsubConnector {
     pub(crate) async fn topics(&self) -> Result<TopicAdmin, Fault> {
         let Access { endpoint, credentials } = self.access().await?;
         let built = TopicAdmin::builder()
+            .with_endpoint(endpoint)
+            .with_credentials(credentials)
+            .with_retry_policy(NeverRetry.with_time_limit(self.timeout))
+            .build();
+        self.built(built).await
+    }
+
+    /// A client that looks at subscriptions.
+    ///
+    /// # Errors
+    /// As [`PubsubConnector::access`].
+    pub(crate) async fn subscriptions(&self) -> Result<SubscriptionAdmin, Fault> {
+        let Access { endpoint, credentials } = self.access().await?;
+        let built = SubscriptionAdmin::builder()
             .with_endpoint(endpoint)
             .with_credentials(credentials)
             .with_retry_policy(NeverRetry.with_time_limit(self.timeout))
@@ -221,7 +250,10 @@ impl PubsubConnector {
             ),
             Grpc::NotFound => Fault::fatal(
                 about.missing,
-                format!("Pub/Sub at {place} has no {what}: {told}; make it with `{}`", about.create),
+                format!(
+                    "Pub/Sub at {place} has no {what}: {told}; make it with `tidegate setup CONFIG` or `{}`",
+                    about.create
+                ),
             ),
             Grpc::PermissionDenied => Fault::fatal(
                 Code::PubsubDenied,
