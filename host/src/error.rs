@@ -263,6 +263,8 @@ codes! {
     PubsubError = "TG1006";
     /// The endpoint of Pub/Sub is not valid.
     PubsubConfiguration = "TG1007";
+    /// A subscription has for life what it should not have.
+    PubsubFixed = "TG1008";
     /// A subscription is not there.
     PubsubSubscriptionMissing = "TG1020";
     /// A subscription cannot be pulled from.

@@ -34,6 +34,7 @@ pub mod project;
 mod pubsub;
 pub mod receipt;
 mod redis;
+pub mod setup;
 pub mod sink;
 pub mod source;
 pub mod state;

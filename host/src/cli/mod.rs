@@ -16,6 +16,7 @@ mod pipeline;
 mod plugin;
 mod run;
 mod schema;
+mod setup;
 mod verify;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
@@ -66,6 +67,17 @@ enum Command {
         #[command(flatten)]
         config: ConfigsArgs,
         /// Print the checklist as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make the topics and subscriptions that a configuration file needs in Pub/Sub; what is there stays, and may be changed to fit.
+    Setup {
+        #[command(flatten)]
+        config: ConfigsArgs,
+        /// Say what would be done, and do nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// Print the report as JSON.
         #[arg(long)]
         json: bool,
     },
@@ -212,6 +224,7 @@ pub fn main() -> ExitCode {
             pipeline::pause(&asked.config, &asked.pipeline, false, asked.admin)
         }
         Command::Doctor { config, json } => doctor::doctor(&(&config).into(), json),
+        Command::Setup { config, dry_run, json } => setup::setup(&(&config).into(), dry_run, json),
         Command::Check { config } => check::check(&(&config).into()),
         Command::Health(asked) => health::health(asked),
         Command::Schema(command) => schema::schema(command),

@@ -19,7 +19,7 @@ use google_cloud_gax::{
     error::{CredentialsError, Error, rpc::Code as Grpc},
     retry_policy::{NeverRetry, RetryPolicyExt as _},
 };
-use google_cloud_pubsub::client::{BasePublisher, TopicAdmin};
+use google_cloud_pubsub::client::{BasePublisher, SubscriptionAdmin, TopicAdmin};
 
 #[cfg(test)]
 pub(crate) use self::faults::WRITES;
@@ -75,6 +75,21 @@ impl About {
         }
     }
 
+    /// A topic or subscription that is made, by its full name.
+    pub(crate) fn setup(what: &str, name: &str, missing: Code) -> Self {
+        let role = "roles/pubsub.editor";
+        let (project, alone) = names::split(name);
+        Self {
+            what: format!("{what} {name}"),
+            role,
+            missing,
+            create: format!("gcloud pubsub {what}s create {alone} --project={project}"),
+            grant: format!(
+                "gcloud projects add-iam-policy-binding {project} --role={role} --member=serviceAccount:ACCOUNT"
+            ),
+        }
+    }
+
     /// A topic that is published to, by its full name.
     pub(crate) fn topic(name: &str) -> Self {
         let role = "roles/pubsub.publisher";
@@ -120,6 +135,11 @@ impl PubsubConnector {
         google::place(&self.endpoint)
     }
 
+    /// What is served without TLS is an emulator, and asks nobody who they are.
+    pub(crate) fn is_emulator(&self) -> bool {
+        google::is_emulator(&self.endpoint)
+    }
+
     /// What a client is built with. The file with the credentials is read anew each time.
     ///
     /// # Errors
@@ -156,6 +176,20 @@ impl PubsubConnector {
     pub(crate) async fn topics(&self) -> Result<TopicAdmin, Fault> {
         let Access { endpoint, credentials } = self.access().await?;
         let built = TopicAdmin::builder()
+            .with_endpoint(endpoint)
+            .with_credentials(credentials)
+            .with_retry_policy(NeverRetry.with_time_limit(self.timeout))
+            .build();
+        self.built(built).await
+    }
+
+    /// A client that looks at subscriptions.
+    ///
+    /// # Errors
+    /// As [`PubsubConnector::access`].
+    pub(crate) async fn subscriptions(&self) -> Result<SubscriptionAdmin, Fault> {
+        let Access { endpoint, credentials } = self.access().await?;
+        let built = SubscriptionAdmin::builder()
             .with_endpoint(endpoint)
             .with_credentials(credentials)
             .with_retry_policy(NeverRetry.with_time_limit(self.timeout))
@@ -213,7 +247,10 @@ impl PubsubConnector {
             ),
             Grpc::NotFound => Fault::fatal(
                 about.missing,
-                format!("Pub/Sub at {place} has no {what}: {told}; make it with `{}`", about.create),
+                format!(
+                    "Pub/Sub at {place} has no {what}: {told}; make it with `tidegate setup CONFIG` or `{}`",
+                    about.create
+                ),
             ),
             Grpc::PermissionDenied => Fault::fatal(
                 Code::PubsubDenied,

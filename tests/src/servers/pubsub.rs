@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use google_cloud_auth::credentials::anonymous;
 use google_cloud_pubsub::client::{BasePublisher, Subscriber, SubscriptionAdmin, TopicAdmin};
-use google_cloud_pubsub::model::{Message, Subscription};
+use google_cloud_pubsub::model::{Message, Subscription, Topic};
 
 use super::emulator::PROJECT;
 
@@ -91,6 +91,18 @@ impl PubSub {
             .set_ack_deadline_seconds(10);
         let request = self.subscriptions.create_subscription().with_request(wanted(subscription));
         request.send().await.unwrap_or_else(|error| panic!("making the subscription {name}: {error}"));
+    }
+
+    /// A topic as it is; none where there is none.
+    pub async fn find_topic(&self, name: &str) -> Option<Topic> {
+        let name = format!("projects/{PROJECT}/topics/{name}");
+        self.topics.get_topic().set_topic(name).send().await.ok()
+    }
+
+    /// A subscription as it is; none where there is none.
+    pub async fn find_subscription(&self, name: &str) -> Option<Subscription> {
+        let name = format!("projects/{PROJECT}/subscriptions/{name}");
+        self.subscriptions.get_subscription().set_subscription(name).send().await.ok()
     }
 
     /// Removes a subscription.

@@ -4,5 +4,6 @@
 mod config;
 mod doctor;
 mod printed;
+mod setup;
 mod stdin;
 mod verify;

@@ -7,6 +7,7 @@ mod mongodb;
 mod pipeline;
 mod plugins;
 mod pubsub;
+mod pubsub_setup;
 mod pubsub_source;
 mod redis;
 mod redis_connection;
@@ -21,8 +22,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 pub use self::{
-    alerts::*, mongodb::*, pipeline::*, plugins::*, pubsub::*, pubsub_source::*, redis::*, redis_connection::*,
-    redis_keys::*, redis_source::*, store::*,
+    alerts::*, mongodb::*, pipeline::*, plugins::*, pubsub::*, pubsub_setup::*, pubsub_source::*, redis::*,
+    redis_connection::*, redis_keys::*, redis_source::*, store::*,
 };
 use super::units::Span;
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{
     super::units::{ByteSize, Span},
-    DocumentFormat,
+    DocumentFormat, TopicSetupConfig,
 };
 
 /// `project`, `endpoint` and `credentials_file` of everything that connects to Pub/Sub
@@ -51,6 +51,9 @@ pub struct PubsubSinkConfig {
     /// How long one request may take before it is given up and sent again.
     #[serde(default = "half_a_minute")]
     pub timeout: Span,
+    /// What `tidegate setup` makes besides the topic.
+    #[serde(default)]
+    pub setup: Option<TopicSetupConfig>,
 }
 
 const fn yes() -> bool {

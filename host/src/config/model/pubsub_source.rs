@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::units::{ByteSize, Span},
-    PubsubConnection, ten_seconds,
+    PubsubConnection, SubscriptionSetupConfig, ten_seconds,
 };
 
 /// `source.pubsub`
@@ -53,6 +53,9 @@ pub struct PubsubSourceConfig {
     /// How long one request may take before the connection is given up.
     #[serde(default = "ten_seconds")]
     pub timeout: Span,
+    /// As what `tidegate setup` makes the subscription; none: it is only looked for.
+    #[serde(default)]
+    pub setup: Option<SubscriptionSetupConfig>,
 }
 
 impl PubsubSourceConfig {

@@ -44,7 +44,7 @@ mod bad {
     use super::*;
 
     bad! {
-        addresses bad_address bad_duration bad_size bare_word_with_required conflicts dead_letter duplicate_key duplicate_pipeline empty mirror missing_key mongodb names no_choice no_pipelines old_mode pubsub ranges redis redis_keys redis_loops redis_modes redis_source secret_choice secret_number secret_of_wrong_type stages syntax syntax_secret syntax_unquoted_variable tab two_choices two_documents unknown_choice unknown_enum_value unknown_key unknown_key_hides_missing unknown_key_nested unknown_key_top unset_variables wrong_type_list wrong_type_map wrong_type_number
+        addresses bad_address bad_duration bad_size bare_word_with_required conflicts dead_letter duplicate_key duplicate_pipeline empty mirror missing_key mongodb names no_choice no_pipelines old_mode pubsub pubsub_setup pubsub_setup_values ranges redis redis_keys redis_loops redis_modes redis_source secret_choice secret_number secret_of_wrong_type stages syntax syntax_secret syntax_unquoted_variable tab two_choices two_documents unknown_choice unknown_enum_value unknown_key unknown_key_hides_missing unknown_key_nested unknown_key_top unset_variables wrong_type_list wrong_type_map wrong_type_number
     }
 }
 
@@ -172,6 +172,7 @@ fn the_reference_names_every_key_and_its_examples_are_good() {
         include_str!("../model/pipeline.rs"),
         include_str!("../model/plugins.rs"),
         include_str!("../model/pubsub.rs"),
+        include_str!("../model/pubsub_setup.rs"),
         include_str!("../model/pubsub_source.rs"),
         include_str!("../model/redis.rs"),
         include_str!("../model/redis_connection.rs"),

@@ -6,6 +6,7 @@ mod mongodb;
 mod pipeline;
 mod plugins;
 mod pubsub;
+mod pubsub_setup;
 mod pubsub_source;
 mod redis;
 mod redis_source;

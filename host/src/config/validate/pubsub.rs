@@ -41,6 +41,9 @@ impl Check<'_> {
             self.value(&at.key("max_outstanding"), "is out of range", "take 1 to 10000");
         }
         self.span(&at.key("timeout"), pubsub.timeout, Duration::from_millis(100), HOUR);
+        if let Some(setup) = &pubsub.setup {
+            self.topic_setup(&at.key("setup"), pubsub, setup);
+        }
     }
 
     fn pubsub_topic(&mut self, at: &At<'_>, topic: &str) {

@@ -46,5 +46,8 @@ impl Check<'_> {
             );
         }
         self.span(&at.key("timeout"), pubsub.timeout, Duration::from_millis(10), HOUR);
+        if let Some(setup) = &pubsub.setup {
+            self.source_setup(&at.key("setup"), pubsub, setup);
+        }
     }
 }

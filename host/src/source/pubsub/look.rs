@@ -139,7 +139,7 @@ impl PubsubSource {
 }
 
 /// How the service itself delivers what comes to a subscription; none where it waits to be pulled.
-fn delivers_itself(found: &Subscription) -> Option<&'static str> {
+pub(crate) fn delivers_itself(found: &Subscription) -> Option<&'static str> {
     if found.detached {
         return Some("is detached from its topic");
     }

@@ -24,6 +24,7 @@ use google_cloud_pubsub::{
 };
 use tokio::{task::JoinError, time::Instant};
 
+pub(crate) use self::look::delivers_itself;
 use self::{
     cut::Cutter,
     look::Look,

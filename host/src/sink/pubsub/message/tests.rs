@@ -43,6 +43,7 @@ fn config(topic: &str) -> PubsubSinkConfig {
         max_bytes: crate::config::ByteSize(PubsubSinkConfig::LARGEST),
         max_outstanding: 1000,
         timeout: crate::config::Span(std::time::Duration::from_secs(1)),
+        setup: None,
     }
 }
 
