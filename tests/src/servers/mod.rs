@@ -18,7 +18,7 @@ pub use self::firestore::Firestore;
 pub use self::lazy::{EMULATORS, Emulators, emulator};
 pub use self::mongod::{Mongo, MongoOptions};
 pub use self::port::{free_port, wait_open};
-pub use self::pubsub::{PubSub, message};
+pub use self::pubsub::{Inbox, PubSub, message};
 pub use self::redis::{Redis, RedisOptions, StreamEntry, read_stream};
 pub use self::version::Version;
 

@@ -1,7 +1,7 @@
 //! Topics and subscriptions on a Pub/Sub emulator.
 
 use std::collections::BTreeMap;
-use std::sync::Once;
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use google_cloud_auth::credentials::anonymous;
@@ -9,6 +9,9 @@ use google_cloud_pubsub::client::{BasePublisher, Subscriber, SubscriptionAdmin, 
 use google_cloud_pubsub::model::{Message, Subscription, Topic};
 
 use super::emulator::PROJECT;
+
+/// Messages that came.
+pub type Inbox = Arc<Mutex<Vec<Message>>>;
 
 /// Clients of a Pub/Sub.
 #[derive(Debug, Clone)]
@@ -126,6 +129,27 @@ impl PubSub {
         for taken in pending {
             taken.await.unwrap_or_else(|error| panic!("publishing to {topic}: {error}"));
         }
+    }
+
+    /// What comes from a subscription from now on, acknowledged, also after the emulator was away.
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    #[must_use]
+    pub fn inbox(&self, subscription: &str) -> Inbox {
+        let (inbox, subscriber) = (Inbox::default(), self.subscriber.clone());
+        let (into, name) = (Arc::clone(&inbox), format!("projects/{PROJECT}/subscriptions/{subscription}"));
+        tokio::spawn(async move {
+            loop {
+                let mut stream = subscriber.subscribe(&name).build();
+                while let Some(Ok((message, handler))) = stream.next().await {
+                    handler.ack();
+                    into.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+        inbox
     }
 
     /// Gives back what comes, so many times.

@@ -1,15 +1,13 @@
 //! Google Cloud Pub/Sub as a sink, on Google's own emulator.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use bson::doc;
-use google_cloud_auth::credentials::anonymous::Builder as Anonymous;
-use google_cloud_pubsub::client::Subscriber;
 use google_cloud_pubsub::model::Message;
 use serde_json::{Value, json};
-use tidegate_tests::servers::{Emulator, Kind, PROJECT, PubSub, emulator};
+use tidegate_tests::servers::{Emulator, Inbox, Kind, PROJECT, PubSub, emulator};
 use tidegate_tests::{Host, Network, Proxy, eventually, field};
 
 use crate::scene::{PATIENCE, Scene, inventory, inventory_stages, numbered, wait_not_ready};
@@ -22,8 +20,6 @@ pub(crate) struct Cloud {
     seen: Mutex<HashSet<String>>,
     inboxes: Mutex<HashMap<String, Inbox>>,
 }
-
-type Inbox = Arc<Mutex<Vec<Message>>>;
 
 impl Cloud {
     pub(crate) async fn shared(scene: &Scene) -> Self {
@@ -50,19 +46,18 @@ impl Cloud {
 
     /// What comes from the subscription to a topic, acknowledged, from now on. One stream for the whole test: what an emulator gave to a
     /// stream that ended is not sure to come to the next one.
-    fn inbox(&self, topic: &str) -> Inbox {
-        let mut inboxes = self.inboxes.lock().unwrap();
-        let begin = || {
-            let inbox = Inbox::default();
-            tokio::spawn(collect(self.endpoint.clone(), self.name(topic), inbox.clone()));
-            inbox
-        };
-        inboxes.entry(topic.to_owned()).or_insert_with(begin).clone()
+    async fn inbox(&self, topic: &str) -> Inbox {
+        if let Some(inbox) = self.inboxes.lock().unwrap().get(topic) {
+            return inbox.clone();
+        }
+        let inbox = PubSub::at(self.endpoint.trim_start_matches("http://")).await.inbox(&self.name(topic));
+        self.inboxes.lock().unwrap().insert(topic.to_owned(), inbox.clone());
+        inbox
     }
 
     /// Waits for messages of a topic until `enough` of them are there.
     async fn pull(&self, topic: &str, mut enough: impl FnMut(&[Message]) -> bool) -> Vec<Message> {
-        let inbox = self.inbox(topic);
+        let inbox = self.inbox(topic).await;
         eventually(PATIENCE, &format!("messages of {topic}"), async || {
             let mut found = inbox.lock().unwrap();
             if enough(&found) { Ok(std::mem::take(&mut *found)) } else { Err(format!("{} messages", found.len())) }
@@ -89,20 +84,6 @@ impl Cloud {
     pub(crate) fn sink(&self, topic: &str, more: &str) -> String {
         let (endpoint, topic) = (&self.endpoint, self.name(topic));
         format!(r#"{{ pubsub: {{ project: {PROJECT}, endpoint: "{endpoint}", topic: "{topic}"{more} }} }}"#)
-    }
-}
-
-/// Takes what comes, also after the emulator was away.
-async fn collect(endpoint: String, subscription: String, inbox: Inbox) {
-    loop {
-        let subscriber = Subscriber::builder().with_endpoint(&endpoint).with_credentials(Anonymous::new().build());
-        let subscriber = subscriber.build().await.unwrap();
-        let mut stream = subscriber.subscribe(format!("projects/{PROJECT}/subscriptions/{subscription}")).build();
-        while let Some(Ok((message, handler))) = stream.next().await {
-            handler.ack();
-            inbox.lock().unwrap().push(message);
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

@@ -5,16 +5,17 @@ mod documents;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use google_cloud_pubsub::model::Message;
 use mongodb::bson::{Bson, Document, doc};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tidegate_tests::servers::{self, Redis, RedisOptions};
+use tidegate_tests::servers::{self, Kind, PROJECT};
 use tidegate_tests::{Cli, Host, HostOptions, Signal, TestNames, eventually, plugin};
 
 use self::documents::{documents, inventory, of_version, transaction};
 use crate::rig::PATIENCE;
 
-const EXAMPLE: &str = include_str!("../../../../examples/inventory/schemas.yaml");
+const EXAMPLE: &str = include_str!("../../../../examples/inventory/inventory.yaml");
 const SCHEMAS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/inventory/schemas");
 
 /// A folder with the example and the plugins that it and the code need.
@@ -256,16 +257,23 @@ async fn e3_paths_that_are_missing_or_ambiguous_are_found_by_check() {
     );
 }
 
-/// E7 between the example's own servers: what is invalid is logged, kept with the reasons, and goes on when the schema is mended.
+/// E7 between the servers of the example: what is invalid is logged, kept with the reasons, and goes on when the schema is mended.
 #[tokio::test]
 async fn e7_invalid_documents_are_kept_and_replayed_when_the_schema_is_mended() {
-    let (shared, redis, names, dir) =
-        (servers::shared().await, Redis::start(RedisOptions::default()).await, TestNames::new(), folder());
-    let mut connection = redis.connection().await;
+    let (shared, names, dir) = (servers::shared().await, TestNames::new(), folder());
+    let (pubsub, firestore) = (servers::PubSub::shared().await, servers::emulator(Kind::Firestore).await);
     let database = shared.mongodb().await.database(names.database());
+    let topic = format!("t-{}", names.prefix());
+    pubsub.topic(&topic).await;
+    pubsub.subscription(&topic, &topic).await;
+    let inbox = pubsub.inbox(&topic);
     let env = pairs(&[
         ("MONGODB_URI", &shared.mongodb_uri),
-        ("REDIS_URL", &redis.url()),
+        ("GOOGLE_CLOUD_PROJECT", PROJECT),
+        ("PUBSUB_EMULATOR_HOST", pubsub.endpoint().trim_start_matches("http://")),
+        ("FIRESTORE_EMULATOR_HOST", &firestore),
+        ("TOPIC", &topic),
+        ("TIDEGATE__PIPELINES__INVENTORY__CHECKPOINT__FIRESTORE__DOCUMENT", names.prefix()),
         ("DATABASE", names.database()),
         ("PLUGIN_DIR", "plugins"),
         ("ADMIN_PORT", "0"),
@@ -285,14 +293,18 @@ async fn e7_invalid_documents_are_kept_and_replayed_when_the_schema_is_mended() 
     let transactions = database.collection::<Document>("transactions");
     transactions.insert_many([bad, worse, good]).await.unwrap();
 
-    let mut delivered = async |count: usize| {
-        eventually(PATIENCE, "entries of the stream", async || {
-            let length: usize = redis::cmd("XLEN").arg("transactions").query_async(&mut connection).await.unwrap();
-            if length == count { Ok(()) } else { Err(length) }
+    let delivered = async |wanted: &[i64]| {
+        eventually(PATIENCE, "messages of the topic", async || {
+            let inbox = inbox.lock().unwrap();
+            let body = |message: &Message| serde_json::from_slice::<Value>(&message.data).unwrap();
+            let ids: BTreeSet<_> = inbox.iter().map(|message| body(message)["_id"].as_i64().unwrap()).collect();
+            let attributes = |name: &str| inbox.iter().all(|message| message.attributes.contains_key(name));
+            assert!(attributes("schema_version") && attributes("correlation_id"), "{inbox:?}");
+            if ids.iter().eq(wanted) { Ok(()) } else { Err(ids) }
         })
         .await;
     };
-    delivered(1).await;
+    delivered(&[1]).await;
     let letters = lines(&dir.path().join(".tidegate/inventory.dead.jsonl"));
     let violations: Vec<BTreeSet<String>> = letters
         .iter()
@@ -316,7 +328,7 @@ async fn e7_invalid_documents_are_kept_and_replayed_when_the_schema_is_mended() 
     let replay = ["dlq", "replay", "tidegate.yaml", "inventory", "--all", "--yes"];
     let output = Cli::run_with(dir.path(), &replay, b"", &env, PATIENCE).await;
     let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    delivered(2).await;
+    delivered(&[1, 2]).await;
     assert!(host.is_running(), "{told}");
     let open = Cli::run_with(dir.path(), &["dlq", "list", "tidegate.yaml", "inventory"], b"", &env, PATIENCE).await;
     let open = String::from_utf8_lossy(&open.stdout).into_owned();

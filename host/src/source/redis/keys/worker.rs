@@ -92,7 +92,9 @@ impl Worker {
             namespace: None,
         };
         Self {
-            connector: Connector::new(config.url.clone(), config.timeout.0).tls(&config.tls).rights(super::rights(&keys)),
+            connector: Connector::new(config.url.clone(), config.timeout.0)
+                .tls(&config.tls)
+                .rights(super::rights(&keys)),
             selection: Selection::new(&keys),
             place: source.place.clone(),
             log: Some(log),
