@@ -297,3 +297,17 @@ impl fmt::Display for Code {
         f.write_str(self.as_str())
     }
 }
+
+/// An error with what caused it, each said once.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut told = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !told.contains(&more) {
+            told = format!("{told}: {more}");
+        }
+        cause = error.source();
+    }
+    told
+}

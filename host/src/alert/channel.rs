@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::outbox::Message;
 use crate::{
     config::{AlertChannelConfig, TelegramConfig, WebhookConfig},
-    error::{Code, Fault},
+    error::{Code, Fault, chain},
     state,
 };
 
@@ -116,10 +116,10 @@ impl Channel {
             }
         };
         let request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json");
-        let answer = request.headers(self.headers.clone()).body(body).send().await.map_err(|cause| {
-            let cause = cause.without_url();
-            let why = std::error::Error::source(&cause).map(|source| format!(": {source}")).unwrap_or_default();
-            Failure { message: format!("{cause}{why}"), again: true, after: None }
+        let answer = request.headers(self.headers.clone()).body(body).send().await.map_err(|cause| Failure {
+            message: chain(&cause.without_url()),
+            again: true,
+            after: None,
         })?;
         let status = answer.status();
         if status.is_success() {

@@ -8,7 +8,7 @@ use super::{complain, exit};
 use crate::{
     admin::ACTION_HEADER,
     config::{self, Config, Files},
-    error::{Code, Fault},
+    error::{Code, Fault, chain},
 };
 
 /// A host that is asked, found by its configuration.
@@ -84,7 +84,7 @@ impl Asked {
         if let Some(token) = &self.config.admin.token {
             request = request.bearer_auth(token.reveal());
         }
-        let answer = request.send().await.map_err(|error| unreachable(error.without_url().to_string()))?;
+        let answer = request.send().await.map_err(|error| unreachable(chain(&error.without_url())))?;
         let good = answer.status().is_success();
         let body: Value = serde_json::from_slice(&answer.bytes().await.unwrap_or_default()).unwrap_or_default();
         if good {

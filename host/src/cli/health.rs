@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{ask, complain, exit, files::MoreArgs, print};
 use crate::{
     config,
-    error::{Code, Fault},
+    error::{Code, Fault, chain},
 };
 
 /// Whoever does not answer in this time is not well.
@@ -60,7 +60,7 @@ pub(super) fn health(asked: HealthArguments) -> u8 {
             if good { 0 } else { exit::FAILED }
         }
         Err(cause) => {
-            let message = format!("no host answers at {address}: {cause}");
+            let message = format!("no host answers at {address}: {}", chain(&cause));
             complain(&Fault::fatal(Code::NotRunning, message));
             exit::FAILED
         }

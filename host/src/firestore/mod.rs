@@ -21,9 +21,9 @@ pub(crate) use self::faults::CODES;
 use self::value::Fields;
 use crate::{
     config::FirestoreCheckpointConfig,
-    error::{Code, Fault},
+    error::{Code, Fault, chain},
     fault_table::Meaning,
-    google::{self, Service, chain, credentials},
+    google::{self, Service, credentials},
 };
 
 /// What it is among the services.

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use google_cloud_auth::credentials::{Builder, Credentials, anonymous, service_account};
 
-use super::{Service, chain};
-use crate::error::Fault;
+use super::Service;
+use crate::error::{Fault, chain};
 
 /// The ways to give credentials.
 pub(crate) fn ways(service: &Service) -> String {

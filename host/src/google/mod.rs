@@ -48,17 +48,3 @@ pub(crate) fn place(endpoint: &str) -> &str {
 pub(crate) fn is_emulator(endpoint: &str) -> bool {
     endpoint.starts_with("http://")
 }
-
-/// An error with what caused it, each said once.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut told = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !told.contains(&more) {
-            told = format!("{told}: {more}");
-        }
-        cause = error.source();
-    }
-    told
-}

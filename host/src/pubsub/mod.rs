@@ -26,9 +26,9 @@ pub(crate) use self::faults::WRITES;
 pub(crate) use self::faults::meaning;
 use crate::{
     config::PubsubConnection,
-    error::{Code, Fault},
+    error::{Code, Fault, chain},
     fault_table::Meaning,
-    google::{self, Service, chain, credentials},
+    google::{self, Service, credentials},
 };
 
 /// What it is among the services.
