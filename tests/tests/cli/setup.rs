@@ -47,7 +47,7 @@ impl Rig {
     }
 
     /// A source with this `setup`, into a file.
-    fn into(&self, subscription: &str, setup: &str) -> String {
+    fn reading(&self, subscription: &str, setup: &str) -> String {
         let (at, subscription) = (self.at(), self.name(subscription));
         format!(
             "  in: {{ source: {{ pubsub: {{ {at}, subscription: {subscription}{setup} }} }}, sinks: {{ log: {{ file: {{ path: in.jsonl }} }} }} }}\n"
@@ -61,7 +61,7 @@ impl Rig {
             "stock",
             &format!(", setup: {{ retention: 1d, labels: {{ team: shop }}, subscriptions: {{ {reader}: {{}} }} }}"),
         );
-        let into = self.into(
+        let into = self.reading(
             "workers",
             &format!(
                 ", ack_deadline: 30s, setup: {{ topic: {stock}, retention: {retention}, labels: {{ for: workers }}, retry: {retry}, \
@@ -193,7 +193,7 @@ async fn d6_setup_says_what_cannot_be_changed_and_removes_nothing() {
     let plain = |subscription: Subscription| subscription.set_filter(filter);
     rig.server.subscription_with(&rig.name("workers"), &rig.name("other"), plain).await;
     let before = rig.server.find_subscription(&rig.name("workers")).await;
-    let into = rig.into("workers", &format!(", setup: {{ topic: {}, retention: 3d }}", rig.name("stock")));
+    let into = rig.reading("workers", &format!(", setup: {{ topic: {}, retention: 3d }}", rig.name("stock")));
     for more in [&["--dry-run"][..], &[]] {
         let (lines, code) = rig.report(&into, more).await;
         assert_eq!((outcomes(&lines), code), (vec!["there", "failed"], Some(1)), "{lines:#?}");
@@ -208,7 +208,7 @@ async fn d6_setup_says_what_cannot_be_changed_and_removes_nothing() {
     assert!(told.contains("ordering: off, and not on") && told.contains("1 to mend"), "{told}");
     // With what it has it is good, but for what can be changed.
     let setup = format!(", setup: {{ topic: {}, ordering: false, filter: '{filter}' }}", rig.name("other"));
-    let (lines, code) = rig.report(&rig.into("workers", &setup), &[]).await;
+    let (lines, code) = rig.report(&rig.reading("workers", &setup), &[]).await;
     assert_eq!((outcomes(&lines), code), (vec!["there", "changed"], Some(0)), "{lines:#?}");
 }
 
@@ -217,7 +217,7 @@ async fn d6_setup_says_what_is_not_known() {
     let rig = Rig::new().await;
     // A subscription without its topic, and topics that each change names.
     let template = rig.out("{collection}", "");
-    let (lines, code) = rig.report(&(rig.into("workers", "") + &template), &[]).await;
+    let (lines, code) = rig.report(&(rig.reading("workers", "") + &template), &[]).await;
     assert_eq!((outcomes(&lines), code), (vec!["note", "failed"], Some(1)), "{lines:#?}");
     assert!(lines[0]["help"].as_str().unwrap().contains("setup.topics"), "{lines:#?}");
     assert_eq!(lines[1]["code"], "TG1020");
@@ -225,7 +225,7 @@ async fn d6_setup_says_what_is_not_known() {
     // One that is there is enough for a source that says no more.
     rig.server.topic(&rig.name("stock")).await;
     rig.server.subscription(&rig.name("workers"), &rig.name("stock")).await;
-    let (lines, code) = rig.report(&rig.into("workers", ""), &[]).await;
+    let (lines, code) = rig.report(&rig.reading("workers", ""), &[]).await;
     assert_eq!((outcomes(&lines), code), (vec!["there"], Some(0)), "{lines:#?}");
     // Topics that are named are made; of those that nobody reads that is said.
     let names = format!(", setup: {{ topics: [{}, {}] }}", rig.name("items"), rig.name("stock"));
