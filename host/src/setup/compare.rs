@@ -13,7 +13,8 @@ use crate::config::Span;
 /// What a service says that says nothing.
 const UNSAID: &str = "unset";
 /// After which Pub/Sub by itself removes what nobody reads.
-const MONTH: Duration = Duration::from_secs(31 * 24 * 3600);
+const MONTH: Duration = Duration::from_secs(31 * DAY);
+const DAY: u64 = 24 * 3600;
 
 /// One property that differs.
 pub(super) struct Difference {
@@ -205,8 +206,10 @@ fn time<T: TryInto<Duration>>(time: T) -> Duration {
     time.try_into().unwrap_or_default()
 }
 
+/// In days where it is days: a month of 31 of them is no whole number of months.
 fn span(time: Duration) -> String {
-    Span(time).to_string()
+    let (days, rest) = (time.as_secs() / DAY, time.as_secs() % DAY);
+    if days > 0 && rest == 0 { format!("{days}d") } else { Span(time).to_string() }
 }
 
 fn optional(time: &Option<Duration>) -> String {

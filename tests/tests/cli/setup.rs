@@ -65,7 +65,7 @@ impl Rig {
             "workers",
             &format!(
                 ", ack_deadline: 30s, setup: {{ topic: {stock}, retention: {retention}, labels: {{ for: workers }}, retry: {retry}, \
-                 filter: 'attributes.operation = \"insert\"', exactly_once: true, dead_letter: {{ topic: {dead}, attempts: 7, retention: 14d }} }}"
+                 filter: 'attributes.operation = \"insert\"', exactly_once: true, dead_letter: {{ topic: {dead}, attempts: 7, retention: 6d }} }}"
             ),
         );
         out + &into
@@ -127,7 +127,7 @@ async fn d6_setup_makes_all_that_is_needed_as_it_is_asked_for_and_may_be_run_aga
     assert_eq!((&reader.topic, reader.enable_message_ordering), (&rig.full("topics", "stock"), true));
     assert_eq!((reader.ack_deadline_seconds, &*reader.filter), (60, ""));
     assert_eq!(reader.expiration_policy.as_ref().map(|policy| policy.ttl.is_none()), Some(true), "it never expires");
-    assert_eq!((&dead.topic, seconds(dead.message_retention_duration)), (&rig.full("topics", "dead"), 14 * 86_400));
+    assert_eq!((&dead.topic, seconds(dead.message_retention_duration)), (&rig.full("topics", "dead"), 6 * 86_400));
     assert_eq!(dead.expiration_policy.as_ref().map(|policy| policy.ttl.is_none()), Some(true));
     assert_eq!((&workers.topic, workers.enable_message_ordering), (&rig.full("topics", "stock"), true));
     assert_eq!((workers.ack_deadline_seconds, seconds(workers.message_retention_duration)), (30, 3 * 86_400));
@@ -154,7 +154,7 @@ async fn d6_setup_changes_what_differs_and_tells_from_what_to_what() {
     let other = rig.whole("5d", "{}").replace("30s", "90s").replace("attempts: 7", "attempts: 9");
     let expected = json!([
         { "name": "ack_deadline", "from": "30s", "to": "1m 30s" },
-        { "name": "retention", "from": "3days", "to": "5days" },
+        { "name": "retention", "from": "3d", "to": "5d" },
         { "name": "retry", "from": "15s to 2m", "to": "10s to 10m" },
         { "name": "dead_letter", "from": format!("{} after 7 deliveries", rig.full("topics", "dead")),
           "to": format!("{} after 9 deliveries", rig.full("topics", "dead")) },
