@@ -10,8 +10,11 @@ use super::{
 };
 use crate::config::Span;
 
-/// What a service that does not say keeps a subscription for.
+/// What a service says that says nothing.
 const UNSAID: &str = "unset";
+/// After which Pub/Sub by itself removes what nobody reads.
+const MONTH: Duration = Duration::from_secs(31 * DAY);
+const DAY: u64 = 24 * 3600;
 
 /// One property that differs.
 pub(super) struct Difference {
@@ -30,7 +33,7 @@ impl Difference {
     }
 
     /// For the report, of a thing that was not there.
-    pub(super) fn made(&self) -> Property {
+    fn made(&self) -> Property {
         Property { from: None, ..self.shown() }
     }
 }
@@ -77,6 +80,11 @@ impl Topic {
         all.0
     }
 
+    /// What it is made with.
+    pub(super) fn given(&self) -> Vec<Property> {
+        self.differences(&model::Topic::new()).iter().map(Difference::made).collect()
+    }
+
     pub(super) fn apply(&self, mut topic: model::Topic) -> model::Topic {
         topic.labels.extend(self.labels.clone());
         if let Some(retention) = self.retention {
@@ -87,7 +95,16 @@ impl Topic {
 }
 
 impl Subscription {
-    /// Without its topic, which stands for itself where it is made.
+    /// What it is made with, besides its topic, that Pub/Sub would not do by itself.
+    pub(super) fn given(&self) -> Vec<Property> {
+        let mut plain = model::Subscription::new().set_ack_deadline_seconds(10);
+        let mut month = model::ExpirationPolicy::new();
+        month.ttl = MONTH.try_into().ok();
+        plain.expiration_policy = Some(month);
+        self.differences(&plain).iter().map(Difference::made).collect()
+    }
+
+    /// Without its topic.
     pub(super) fn differences(&self, found: &model::Subscription) -> Vec<Difference> {
         let mut all = Differences::default();
         all.one("ordering", None, &found.enable_message_ordering, self.ordering.as_ref(), |on| switch(*on));
@@ -189,8 +206,10 @@ fn time<T: TryInto<Duration>>(time: T) -> Duration {
     time.try_into().unwrap_or_default()
 }
 
+/// In days where it is days: a month of 31 of them is no whole number of months.
 fn span(time: Duration) -> String {
-    Span(time).to_string()
+    let (days, rest) = (time.as_secs() / DAY, time.as_secs() % DAY);
+    if days > 0 && rest == 0 { format!("{days}d") } else { Span(time).to_string() }
 }
 
 fn optional(time: &Option<Duration>) -> String {

@@ -95,7 +95,7 @@ impl Maker {
         let found = match clients.topics.get_topic().set_topic(name).send().await {
             Err(error) if code(&error) == Some(Grpc::NotFound) => {
                 let new = wanted.apply(model::Topic::new().set_name(name));
-                let properties = wanted.differences(&model::Topic::new()).iter().map(|one| one.made()).collect();
+                let properties = wanted.given();
                 if self.dry {
                     return Ok(self.line(Outcome::ToMake, &about, properties));
                 }
@@ -138,7 +138,7 @@ impl Maker {
                 }
                 let new = wanted.apply(model::Subscription::new().set_name(name).set_topic(topic));
                 let mut properties = vec![Property { name: "topic".to_owned(), from: None, to: topic.clone() }];
-                properties.extend(wanted.differences(&model::Subscription::new()).iter().map(|one| one.made()));
+                properties.extend(wanted.given());
                 if self.dry {
                     return Ok(self.line(Outcome::ToMake, &about, properties));
                 }

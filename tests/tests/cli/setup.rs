@@ -47,7 +47,7 @@ impl Rig {
     }
 
     /// A source with this `setup`, into a file.
-    fn into(&self, subscription: &str, setup: &str) -> String {
+    fn reading(&self, subscription: &str, setup: &str) -> String {
         let (at, subscription) = (self.at(), self.name(subscription));
         format!(
             "  in: {{ source: {{ pubsub: {{ {at}, subscription: {subscription}{setup} }} }}, sinks: {{ log: {{ file: {{ path: in.jsonl }} }} }} }}\n"
@@ -61,11 +61,11 @@ impl Rig {
             "stock",
             &format!(", setup: {{ retention: 1d, labels: {{ team: shop }}, subscriptions: {{ {reader}: {{}} }} }}"),
         );
-        let into = self.into(
+        let into = self.reading(
             "workers",
             &format!(
                 ", ack_deadline: 30s, setup: {{ topic: {stock}, retention: {retention}, labels: {{ for: workers }}, retry: {retry}, \
-                 filter: 'attributes.operation = \"insert\"', exactly_once: true, dead_letter: {{ topic: {dead}, attempts: 7, retention: 14d }} }}"
+                 filter: 'attributes.operation = \"insert\"', exactly_once: true, dead_letter: {{ topic: {dead}, attempts: 7, retention: 6d }} }}"
             ),
         );
         out + &into
@@ -127,7 +127,7 @@ async fn d6_setup_makes_all_that_is_needed_as_it_is_asked_for_and_may_be_run_aga
     assert_eq!((&reader.topic, reader.enable_message_ordering), (&rig.full("topics", "stock"), true));
     assert_eq!((reader.ack_deadline_seconds, &*reader.filter), (60, ""));
     assert_eq!(reader.expiration_policy.as_ref().map(|policy| policy.ttl.is_none()), Some(true), "it never expires");
-    assert_eq!((&dead.topic, seconds(dead.message_retention_duration)), (&rig.full("topics", "dead"), 14 * 86_400));
+    assert_eq!((&dead.topic, seconds(dead.message_retention_duration)), (&rig.full("topics", "dead"), 6 * 86_400));
     assert_eq!(dead.expiration_policy.as_ref().map(|policy| policy.ttl.is_none()), Some(true));
     assert_eq!((&workers.topic, workers.enable_message_ordering), (&rig.full("topics", "stock"), true));
     assert_eq!((workers.ack_deadline_seconds, seconds(workers.message_retention_duration)), (30, 3 * 86_400));
@@ -154,7 +154,7 @@ async fn d6_setup_changes_what_differs_and_tells_from_what_to_what() {
     let other = rig.whole("5d", "{}").replace("30s", "90s").replace("attempts: 7", "attempts: 9");
     let expected = json!([
         { "name": "ack_deadline", "from": "30s", "to": "1m 30s" },
-        { "name": "retention", "from": "3days", "to": "5days" },
+        { "name": "retention", "from": "3d", "to": "5d" },
         { "name": "retry", "from": "15s to 2m", "to": "10s to 10m" },
         { "name": "dead_letter", "from": format!("{} after 7 deliveries", rig.full("topics", "dead")),
           "to": format!("{} after 9 deliveries", rig.full("topics", "dead")) },
@@ -193,7 +193,7 @@ async fn d6_setup_says_what_cannot_be_changed_and_removes_nothing() {
     let plain = |subscription: Subscription| subscription.set_filter(filter);
     rig.server.subscription_with(&rig.name("workers"), &rig.name("other"), plain).await;
     let before = rig.server.find_subscription(&rig.name("workers")).await;
-    let into = rig.into("workers", &format!(", setup: {{ topic: {}, retention: 3d }}", rig.name("stock")));
+    let into = rig.reading("workers", &format!(", setup: {{ topic: {}, retention: 3d }}", rig.name("stock")));
     for more in [&["--dry-run"][..], &[]] {
         let (lines, code) = rig.report(&into, more).await;
         assert_eq!((outcomes(&lines), code), (vec!["there", "failed"], Some(1)), "{lines:#?}");
@@ -208,7 +208,7 @@ async fn d6_setup_says_what_cannot_be_changed_and_removes_nothing() {
     assert!(told.contains("ordering: off, and not on") && told.contains("1 to mend"), "{told}");
     // With what it has it is good, but for what can be changed.
     let setup = format!(", setup: {{ topic: {}, ordering: false, filter: '{filter}' }}", rig.name("other"));
-    let (lines, code) = rig.report(&rig.into("workers", &setup), &[]).await;
+    let (lines, code) = rig.report(&rig.reading("workers", &setup), &[]).await;
     assert_eq!((outcomes(&lines), code), (vec!["there", "changed"], Some(0)), "{lines:#?}");
 }
 
@@ -217,7 +217,7 @@ async fn d6_setup_says_what_is_not_known() {
     let rig = Rig::new().await;
     // A subscription without its topic, and topics that each change names.
     let template = rig.out("{collection}", "");
-    let (lines, code) = rig.report(&(rig.into("workers", "") + &template), &[]).await;
+    let (lines, code) = rig.report(&(rig.reading("workers", "") + &template), &[]).await;
     assert_eq!((outcomes(&lines), code), (vec!["note", "failed"], Some(1)), "{lines:#?}");
     assert!(lines[0]["help"].as_str().unwrap().contains("setup.topics"), "{lines:#?}");
     assert_eq!(lines[1]["code"], "TG1020");
@@ -225,7 +225,7 @@ async fn d6_setup_says_what_is_not_known() {
     // One that is there is enough for a source that says no more.
     rig.server.topic(&rig.name("stock")).await;
     rig.server.subscription(&rig.name("workers"), &rig.name("stock")).await;
-    let (lines, code) = rig.report(&rig.into("workers", ""), &[]).await;
+    let (lines, code) = rig.report(&rig.reading("workers", ""), &[]).await;
     assert_eq!((outcomes(&lines), code), (vec!["there"], Some(0)), "{lines:#?}");
     // Topics that are named are made; of those that nobody reads that is said.
     let names = format!(", setup: {{ topics: [{}, {}] }}", rig.name("items"), rig.name("stock"));

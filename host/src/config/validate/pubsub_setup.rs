@@ -1,6 +1,6 @@
 //! What `tidegate setup` makes in Pub/Sub.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use indexmap::IndexMap;
 
@@ -63,11 +63,11 @@ impl Check<'_> {
             self.pubsub_name(&at.key("topic"), "topic", topic);
         }
         if let Some(deadline) = setup.ack_deadline {
-            self.seconds(&at.key("ack_deadline"), deadline, Duration::from_secs(10), 10 * MINUTE);
+            self.seconds(&at.key("ack_deadline"), deadline, Duration::from_secs(10)..=10 * MINUTE, "10s to 10m");
         }
         self.kept(&at.key("retention"), setup.retention);
         if let Some(expires) = setup.expires {
-            self.seconds(&at.key("expires"), expires, DAY, 365 * DAY);
+            self.seconds(&at.key("expires"), expires, DAY..=365 * DAY, "1d to 365d");
         }
         if let Some(filter) = &setup.filter
             && (filter.is_empty() || filter.len() > LONGEST_FILTER)
@@ -113,12 +113,14 @@ impl Check<'_> {
 
     fn kept(&mut self, at: &At<'_>, retention: Option<Span>) {
         if let Some(retention) = retention {
-            self.seconds(at, retention, 10 * MINUTE, 31 * DAY);
+            self.seconds(at, retention, 10 * MINUTE..=31 * DAY, "10m to 31d");
         }
     }
 
-    fn seconds(&mut self, at: &At<'_>, span: Span, least: Duration, most: Duration) {
-        self.span(at, span, least, most);
+    fn seconds(&mut self, at: &At<'_>, span: Span, range: RangeInclusive<Duration>, shown: &str) {
+        if !range.contains(&span.0) {
+            self.value(at, "is out of range", format!("take {shown}"));
+        }
         if span.0.subsec_nanos() != 0 {
             self.value(at, "is no number of seconds", "Pub/Sub takes whole seconds here");
         }
