@@ -71,13 +71,13 @@ fn seen(entries: &[Entry]) -> BTreeSet<i32> {
     entries.iter().map(Entry::n).collect()
 }
 
-/// That the numbers of each of `keys` keys came first in the order in which they were published, whatever came twice.
+/// That the numbers of each of `keys` keys came last in the order in which they were published. What was given to others while a killed
+/// host had earlier ones comes again behind those, so that who keeps the newest state keeps the right one.
 fn assert_order(entries: &[Entry], keys: i32) {
-    let mut last = BTreeMap::new();
-    let mut seen = BTreeSet::new();
-    for n in entries.iter().map(Entry::n).filter(|n| seen.insert(*n)) {
-        let before = last.insert(n % keys, n);
-        assert!(before.is_none_or(|before| before < n), "key {}: {n} after {before:?}", n % keys);
+    let (mut later, mut seen) = (BTreeMap::new(), BTreeSet::new());
+    for n in entries.iter().rev().map(Entry::n).filter(|n| seen.insert(*n)) {
+        let next = later.insert(n % keys, n);
+        assert!(next.is_none_or(|next| n < next), "key {}: {n} before {next:?}", n % keys);
     }
 }
 
@@ -226,11 +226,6 @@ async fn d8_several_hosts_share_a_subscription_and_a_kill_loses_nothing() {
     }
     assert!(shares.iter().all(|share| *share > 100.0), "{shares:?}");
     let entries = scene.entries("out").await;
-    // Only what was there before the kill may come twice: what the killed one had in hand, and acknowledgements it had not sent.
-    let mut times = BTreeMap::new();
-    entries.iter().for_each(|entry| *times.entry(entry.n()).or_insert(0) += 1);
-    let late = times.iter().filter(|(n, times)| **n >= 600 && **times > 1).count();
-    assert_eq!(late, 0, "{} entries", entries.len());
     assert_order(&entries, 30);
     feed.assert_quiet(Duration::from_secs(1)).await;
 }
