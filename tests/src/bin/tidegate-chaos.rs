@@ -192,7 +192,8 @@ async fn run_scale_out(run: &ScaleOut) -> Result<bool> {
     row("changes checked", count(verdict.changes));
     row("gaps", count(verdict.gaps.len()));
     row("doubles (allowed)", count(verdict.doubles.len()));
-    row("steps back", count(verdict.steps_back.len()));
+    row("steps back (allowed)", count(verdict.steps_back.len()));
+    row("stale in the end", count(report.stale.len()));
     row("dead letters", count(verdict.letters));
     println!("  read by each worker since its last start: {:?}", report.shares);
     for trouble in &report.trouble {

@@ -22,25 +22,23 @@ impl Cutter<'_> {
     /// The next batch of what was taken; none where all of it is under way already, or there is nothing.
     pub(super) fn cut(&mut self, taken: &mut VecDeque<Pulled>) -> Option<Batch> {
         let mut batch = Batch::default();
-        let (mut ids, mut size) = (Vec::new(), 0);
+        let (mut numbers, mut size) = (Vec::new(), 0);
         while let Some((message, handler)) = taken.pop_front() {
             let attempts = handler.delivery_attempt();
-            if !self.under_way.add(&message.message_id, handler) {
-                continue;
-            }
+            let Some(number) = self.under_way.add(&message, handler) else { continue };
             match self.over(attempts).map_or_else(|| self.rules.change(&message), Err) {
                 Ok(change) => {
                     // A change of a collection stands in a batch of its own.
                     let alone = change.operation.is_ddl();
-                    if alone && !ids.is_empty() {
-                        if let Some(handler) = self.under_way.remove(&message.message_id) {
+                    if alone && !numbers.is_empty() {
+                        if let Some(handler) = self.under_way.remove(number) {
                             taken.push_front((message, handler));
                         }
                         break;
                     }
                     size += change.size();
                     batch.changes.push(change);
-                    ids.push(message.message_id);
+                    numbers.push(number);
                     if alone {
                         break;
                     }
@@ -49,17 +47,17 @@ impl Cutter<'_> {
                     let unreadable = self.unreadable(&message, &reason);
                     size += unreadable.raw.len();
                     batch.unreadable.push(unreadable);
-                    ids.push(message.message_id);
+                    numbers.push(number);
                 }
             }
-            if ids.len() >= self.limits.max_events || size >= self.limits.max_bytes {
+            if numbers.len() >= self.limits.max_events || size >= self.limits.max_bytes {
                 break;
             }
         }
-        if ids.is_empty() {
+        if numbers.is_empty() {
             return None;
         }
-        batch.receipts.push(self.under_way.receipt(ids));
+        batch.receipts.push(self.under_way.receipt(numbers));
         Some(batch)
     }
 

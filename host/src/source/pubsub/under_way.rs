@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use google_cloud_pubsub::{error::AckError, subscriber::handler::Handler};
+use google_cloud_pubsub::{error::AckError, model::Message, subscriber::handler::Handler};
 use smallvec::SmallVec;
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -28,18 +28,75 @@ pub(super) struct UnderWay {
     next: u64,
 }
 
+/// A message, by the number of its arrival.
+type Number = u64;
+/// Seconds and nanoseconds since 1970.
+type Time = (i64, i32);
+
 #[derive(Default)]
 struct Table {
-    /// Ids of messages.
-    batches: HashMap<u64, Vec<String>>,
-    /// More than one handler of a message that came again while it was under way.
-    handlers: HashMap<String, SmallVec<[Handler; 1]>>,
+    arrivals: Number,
+    batches: HashMap<u64, Vec<Number>>,
+    messages: HashMap<Number, Entry>,
+    /// Those whose doubles join them, by their ids.
+    ids: HashMap<String, Number>,
+    /// The same by their ordering keys, each behind those that were published before it.
+    keys: HashMap<String, Vec<(Time, Number)>>,
+}
+
+struct Entry {
+    id: String,
+    key: String,
+    /// More than one where it came again while it was under way.
+    handlers: SmallVec<[Handler; 1]>,
 }
 
 impl Table {
+    /// The number of a message; none where it joins one that is under way.
+    fn add(&mut self, message: &Message, handler: Handler) -> Option<Number> {
+        let known = self.ids.get(&message.message_id).copied();
+        if let Some(entry) = known.and_then(|number| self.messages.get_mut(&number)) {
+            entry.handlers.push(handler);
+            return None;
+        }
+        self.arrivals += 1;
+        let (number, key) = (self.arrivals, message.ordering_key.clone());
+        if !key.is_empty() {
+            let published =
+                message.publish_time.as_ref().map(|time| (time.seconds(), time.nanos())).unwrap_or_default();
+            // It comes again, or late: what is under way and was published with it or after it is now ahead of it. That comes again too,
+            // behind this one, and must then be delivered a second time, or the older state would be the last.
+            let keyed = self.keys.entry(key.clone()).or_default();
+            while let Some((_, later)) = keyed.pop_if(|(time, _)| *time >= published) {
+                if let Some(entry) = self.messages.get(&later) {
+                    self.ids.remove(&entry.id);
+                }
+            }
+            keyed.push((published, number));
+        }
+        let id = message.message_id.clone();
+        self.ids.insert(id.clone(), number);
+        self.messages.insert(number, Entry { id, key, handlers: SmallVec::from_buf([handler]) });
+        Some(number)
+    }
+
+    fn remove(&mut self, number: Number) -> SmallVec<[Handler; 1]> {
+        let Some(entry) = self.messages.remove(&number) else { return SmallVec::new() };
+        if self.ids.get(&entry.id) == Some(&number) {
+            self.ids.remove(&entry.id);
+        }
+        if let Some(keyed) = self.keys.get_mut(&entry.key) {
+            keyed.retain(|(_, other)| *other != number);
+            if keyed.is_empty() {
+                self.keys.remove(&entry.key);
+            }
+        }
+        entry.handlers
+    }
+
     fn take(&mut self, batch: u64) -> Vec<Handler> {
-        let ids = self.batches.remove(&batch).unwrap_or_default();
-        ids.iter().filter_map(|id| self.handlers.remove(id)).flatten().collect()
+        let numbers = self.batches.remove(&batch).unwrap_or_default();
+        numbers.into_iter().flat_map(|number| self.remove(number)).collect()
     }
 }
 
@@ -57,26 +114,20 @@ impl UnderWay {
         Self { outcomes, table, task, next: 0 }
     }
 
-    /// Takes the handler of a message; false where the message is under way already, and so must not be delivered again.
-    pub(super) fn add(&self, id: &str, handler: Handler) -> bool {
-        let mut table = lock(&self.table);
-        if let Some(handlers) = table.handlers.get_mut(id) {
-            handlers.push(handler);
-            return false;
-        }
-        table.handlers.insert(id.to_owned(), SmallVec::from_buf([handler]));
-        true
+    /// Takes the handler of a message; none where the message is under way already, and must not be delivered again.
+    pub(super) fn add(&self, message: &Message, handler: Handler) -> Option<Number> {
+        lock(&self.table).add(message, handler)
     }
 
     /// Gives a message to whoever is next, which was added and is in no batch.
-    pub(super) fn remove(&self, id: &str) -> Option<Handler> {
-        lock(&self.table).handlers.remove(id).and_then(|handlers| handlers.into_iter().next())
+    pub(super) fn remove(&self, number: Number) -> Option<Handler> {
+        lock(&self.table).remove(number).into_iter().next()
     }
 
     /// The receipt of a batch with these messages.
-    pub(super) fn receipt(&mut self, ids: Vec<String>) -> Receipt {
+    pub(super) fn receipt(&mut self, messages: Vec<Number>) -> Receipt {
         self.next += 1;
-        lock(&self.table).batches.insert(self.next, ids);
+        lock(&self.table).batches.insert(self.next, messages);
         Receipt::new(self.next, self.outcomes.clone())
     }
 
