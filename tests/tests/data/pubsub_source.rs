@@ -219,6 +219,14 @@ async fn wait_read(hosts: &mut [Host], least: f64) {
     .await;
 }
 
+/// Until each of them has messages. How many it reads while its sink is away is decided by how it cuts them into batches; the client has
+/// all that the service gave to it.
+async fn wait_each_reads(hosts: &mut [Host]) {
+    for host in hosts {
+        wait_read(std::slice::from_mut(host), 1.0).await;
+    }
+}
+
 async fn wait_seen(scene: &Scene, messages: usize) {
     eventually(PATIENCE, "every message", async || {
         let seen = seen(&scene.entries("out").await);
@@ -249,9 +257,7 @@ async fn d8_several_hosts_share_a_subscription_and_a_kill_loses_nothing() {
     let (mut redis, mut hosts, _) = sharing(&mut scene, &feed, 3).await;
     redis.kill();
     feed.publish_numbered(0..300, 30).await;
-    wait_read(&mut hosts, 300.0).await;
-    let had = hosts[0].metric("tidegate_events_in_total", &[]).await.unwrap();
-    assert!(had > 0.0);
+    wait_each_reads(&mut hosts).await;
     hosts[0].kill();
     redis.restart().await;
     feed.publish_numbered(300..600, 30).await;
@@ -261,7 +267,7 @@ async fn d8_several_hosts_share_a_subscription_and_a_kill_loses_nothing() {
         shares.push(host.metric("tidegate_events_in_total", &[]).await.unwrap());
         assert_eq!(host.stop().await, Some(0));
     }
-    assert!(shares.iter().all(|share| *share > 100.0), "{had} and {shares:?}");
+    assert!(shares.iter().all(|share| *share > 100.0), "{shares:?}");
     assert_order(&scene.entries("out").await, 30);
     feed.assert_quiet(Duration::from_secs(1)).await;
     redis.stop().await;
@@ -274,7 +280,7 @@ async fn what_a_killed_host_had_comes_again() {
     let (mut redis, mut hosts, config) = sharing(&mut scene, &feed, 1).await;
     redis.kill();
     feed.publish_numbered(0..200, 10).await;
-    wait_read(&mut hosts, 200.0).await;
+    wait_each_reads(&mut hosts).await;
     hosts[0].kill();
     redis.restart().await;
     let mut host = Host::start_with(&config, HostOptions::default());
