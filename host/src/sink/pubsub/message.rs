@@ -235,4 +235,4 @@ fn within_limits(topic: &str, message: Message) -> Result<Message, String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

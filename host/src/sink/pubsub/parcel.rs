@@ -180,3 +180,6 @@ fn is_of_message(error: &Error) -> bool {
 fn told(error: &Error) -> String {
     error.status().map_or_else(|| error.to_string(), |status| format!("{} {}", status.code.name(), status.message))
 }
+
+#[cfg(test)]
+mod tests;

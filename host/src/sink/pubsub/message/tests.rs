@@ -12,11 +12,11 @@ use crate::{
     config::{DocumentFormat, PubsubSinkConfig, SinkConfig},
 };
 
-fn buf(document: Document) -> Doc {
+pub(in crate::sink::pubsub) fn buf(document: Document) -> Doc {
     Doc::from(RawDocumentBuf::try_from(&document).unwrap())
 }
 
-fn change(n: i64) -> Change {
+pub(in crate::sink::pubsub) fn change(n: i64) -> Change {
     let oid = bson::oid::ObjectId::from_bytes([7; 12]);
     Change {
         id: format!("id-{n}").into(),
@@ -33,7 +33,7 @@ fn change(n: i64) -> Change {
     }
 }
 
-fn config(topic: &str) -> PubsubSinkConfig {
+pub(in crate::sink::pubsub) fn config(topic: &str) -> PubsubSinkConfig {
     PubsubSinkConfig {
         connection: crate::config::PubsubConnection { project: "shop".into(), endpoint: None, credentials_file: None },
         topic: topic.into(),
