@@ -4,7 +4,7 @@
 //! future. It goes with the batch that the message is in, and comes to its end when the outcome of the batch is known.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -41,7 +41,7 @@ struct Table {
     /// Those whose doubles join them, by their ids.
     ids: HashMap<String, Number>,
     /// The same by their ordering keys, each behind those that were published before it.
-    keys: HashMap<String, Vec<(Time, Number)>>,
+    keys: HashMap<String, VecDeque<(Time, Number)>>,
 }
 
 struct Entry {
@@ -67,12 +67,13 @@ impl Table {
             // It comes again, or late: what is under way and was published with it or after it is now ahead of it. That comes again too,
             // behind this one, and must then be delivered a second time, or the older state would be the last.
             let keyed = self.keys.entry(key.clone()).or_default();
-            while let Some((_, later)) = keyed.pop_if(|(time, _)| *time >= published) {
-                if let Some(entry) = self.messages.get(&later) {
+            while let Some((_, later)) = keyed.back().filter(|(time, _)| *time >= published) {
+                if let Some(entry) = self.messages.get(later) {
                     self.ids.remove(&entry.id);
                 }
+                keyed.pop_back();
             }
-            keyed.push((published, number));
+            keyed.push_back((published, number));
         }
         let id = message.message_id.clone();
         self.ids.insert(id.clone(), number);
@@ -86,7 +87,10 @@ impl Table {
             self.ids.remove(&entry.id);
         }
         if let Some(keyed) = self.keys.get_mut(&entry.key) {
-            keyed.retain(|(_, other)| *other != number);
+            // In the order of their arrival, in which most are done as well: a key that all messages have must not cost a search of them all.
+            if let Ok(index) = keyed.binary_search_by_key(&number, |(_, other)| *other) {
+                keyed.remove(index);
+            }
             if keyed.is_empty() {
                 self.keys.remove(&entry.key);
             }
