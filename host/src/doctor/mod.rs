@@ -103,7 +103,7 @@ fn plugins(config: &Config, compiling: impl CompileObserver) -> Part {
         Ok(_) => {
             let mut names: Vec<_> = status.plugins().into_iter().map(|(name, _)| name).collect();
             names.sort_unstable();
-            vec![Finding::good(format!("{} can be loaded and take their configuration", names.join(", ")))]
+            vec![Finding::good(format!("can be loaded with their configuration: {}", names.join(", ")))]
         }
         Err(faults) => faults.iter().map(Finding::from).collect(),
     };
