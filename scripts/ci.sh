@@ -19,6 +19,7 @@ services=${CARGO_TARGET_DIR:-target}/release/tidegate-services
 
 step "format" cargo fmt --all --check
 step "licences and sources of dependencies" just deny
+step "one build of dependencies" scripts/one-build.sh
 step "files to deploy with" just lint-deploy
 step "lint" just check
 step "plugins" just plugins

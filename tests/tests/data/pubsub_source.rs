@@ -83,12 +83,16 @@ fn seen(entries: &[Entry]) -> BTreeSet<i32> {
 
 /// That the numbers of each of `keys` keys came last in the order in which they were published. What was given to others while a killed
 /// host had earlier ones comes again behind those, so that who keeps the newest state keeps the right one.
-fn assert_order(entries: &[Entry], keys: i32) {
+fn in_order(entries: &[Entry], keys: i32) -> Result<(), String> {
     let (mut later, mut seen) = (BTreeMap::new(), BTreeSet::new());
     for n in entries.iter().rev().map(Entry::n).filter(|n| seen.insert(*n)) {
-        let next = later.insert(n % keys, n);
-        assert!(next.is_none_or(|next| n < next), "key {}: {n} before {next:?}", n % keys);
+        let key = n % keys;
+        if let Some(next) = later.insert(key, n).filter(|next| *next < n) {
+            let all: Vec<_> = entries.iter().map(Entry::n).filter(|other| other % keys == key).collect();
+            return Err(format!("key {key}: {n} before {next} in {all:?}"));
+        }
     }
+    Ok(())
 }
 
 #[tokio::test]
