@@ -24,7 +24,8 @@ fi
 # The linker makes a component of what wit-bindgen left in the module: no further tool. Paths of this machine are cut off
 # the messages of panics, so that the same source gives the same bytes everywhere and leaks nothing.
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
-# A plugin has no randomness but what it is granted: a dependency that asks the crate getrandom gets what the plugin itself defines.
+# A plugin has no randomness but what it is granted: a dependency that asks the crate getrandom gets what the SDK defines for those
+# that ask for its feature constant-randomness.
 flags=(-Clinker=wasm-component-ld -Clinker-flavor=wasm-ld -Ctarget-feature=+bulk-memory '--cfg=getrandom_backend="custom"'
   "--remap-path-prefix=$PWD=." "--remap-path-prefix=$cargo_home/registry/src=registry")
 CARGO_ENCODED_RUSTFLAGS=$(printf '%s\x1f' "${flags[@]}")

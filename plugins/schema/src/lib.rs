@@ -95,15 +95,5 @@ fn all(violations: &Violations) -> String {
 
 tidegate_plugin::export_plugin!(Schema: validator Validator, migrator Migrator);
 
-/// What the hashers of jsonschema's maps are seeded with: a plugin has no randomness, and its documents choose no keys of those maps.
-#[cfg(target_arch = "wasm32")]
-#[allow(unsafe_code, reason = "the interface of the crate getrandom")]
-#[unsafe(no_mangle)]
-unsafe extern "Rust" fn __getrandom_v03_custom(dest: *mut u8, len: usize) -> Result<(), getrandom::Error> {
-    // SAFETY: by that interface `dest` is `len` bytes that may be written.
-    unsafe { std::ptr::write_bytes(dest, 0x5a, len) };
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests;
