@@ -20,6 +20,7 @@ services=${CARGO_TARGET_DIR:-target}/release/tidegate-services
 step "format" cargo fmt --all --check
 step "licences and sources of dependencies" just deny
 step "one build of dependencies" scripts/one-build.sh
+step "lock file of the fuzz targets" cargo update --workspace --locked --quiet --manifest-path fuzz/Cargo.toml
 step "files to deploy with" just lint-deploy
 step "lint" just check
 step "plugins" just plugins
