@@ -153,6 +153,11 @@ impl Routed {
 }
 
 impl Outbound {
+    /// As in [`Batch`].
+    pub fn is_barrier(&self) -> bool {
+        self.changes.iter().any(|routed| routed.change.operation.is_ddl())
+    }
+
     /// What the sink at `index` has to write, in source order.
     pub fn for_sink(&self, index: usize) -> Vec<Delivery<'_>> {
         let mut deliveries = Vec::with_capacity(self.changes.len());

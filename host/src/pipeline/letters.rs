@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::retry::{Backoff, RetryPolicy, pause};
 use crate::{
-    batch::{Outbound, Unreadable},
+    batch::{SharedOutbound, Unreadable},
     change::{Change, SCHEMA_VERSION},
     dead_letter::{DeadLetter, DeadLetterWriter, Letter},
     error::{Code, Fault},
@@ -101,7 +101,7 @@ impl Letters {
     /// Writes what a sink will never take, but for the first `buried`, which are in the dead letter already.
     pub(super) async fn bury_refused(
         &self,
-        batch: &Outbound,
+        batches: &[SharedOutbound],
         writes: &Writes<'_>,
         buried: usize,
         sink: &str,
@@ -116,7 +116,8 @@ impl Letters {
                 let change = writes.get(refused.index)?.change;
                 let reason = format!("sink `{sink}` refused it: {}", refused.reason);
                 self.tell_dead(change, DeadLetterKind::Refused, &reason, None);
-                let routed = batch.changes.iter().find(|routed| std::ptr::eq(&raw const routed.change, change));
+                let mut all = batches.iter().flat_map(|batch| &batch.changes);
+                let routed = all.find(|routed| std::ptr::eq(&raw const routed.change, change));
                 let letter = Letter::Change(Box::new(change.clone()));
                 Some(DeadLetter {
                     original: routed.and_then(|routed| routed.original.as_deref()).map(|o| Box::new(o.clone())),

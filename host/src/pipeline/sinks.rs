@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use smallvec::{SmallVec, smallvec};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Duration, Interval, MissedTickBehavior},
@@ -91,11 +92,29 @@ impl SinkTask {
                 },
             };
             let Some(batch) = batch else { break };
-            if !self.take(&batch, false).await? {
+            let batches = self.gather(batch, &mut next);
+            if !self.take(&batches, false).await? {
                 return Ok(());
             }
         }
         self.flush(false).await.map(drop)
+    }
+
+    /// What waits behind a batch and is to be written with it. What must not be is left in `next`.
+    fn gather(&mut self, first: SharedOutbound, next: &mut Option<SharedOutbound>) -> SmallVec<[SharedOutbound; 4]> {
+        let mut changes = first.changes.len();
+        let most = if first.is_barrier() { 0 } else { self.sink.gathers() };
+        let mut batches = smallvec![first];
+        while changes < most {
+            let Ok(batch) = self.batches.try_recv() else { break };
+            if batch.is_barrier() {
+                *next = Some(batch);
+                break;
+            }
+            changes += batch.changes.len();
+            batches.push(batch);
+        }
+        batches
     }
 
     async fn run_keeping(&mut self, keeping: Keeping) -> Result<(), Fault> {
@@ -121,7 +140,7 @@ impl SinkTask {
                 }
             };
             let Some(batch) = batch else { break };
-            if !self.take(&batch, true).await? {
+            if !self.take(&[batch], true).await? {
                 return Ok(());
             }
         }
@@ -195,23 +214,25 @@ impl SinkTask {
         }
     }
 
-    /// Writes a batch, or holds it; false when the pipeline was aborted.
-    async fn take(&mut self, batch: &SharedOutbound, keeping: bool) -> Result<bool, Fault> {
-        let (number, sink) = (batch.number, self.index);
+    /// Writes batches, or holds them; false when the pipeline was aborted.
+    async fn take(&mut self, batches: &[SharedOutbound], keeping: bool) -> Result<bool, Fault> {
+        let sink = self.index;
+        let has_any =
+            |batch: &SharedOutbound| batch.changes.iter().any(|routed| routed.for_sink(sink).next().is_some());
         // The frontier lives until the last sink is gone.
         match &mut self.hold {
             // Behind what is held even a batch with nothing for this sink has to wait.
-            Some(hold)
-                if !hold.is_empty() || batch.changes.iter().any(|routed| routed.for_sink(sink).next().is_some()) =>
-            {
-                hold.add(batch, sink);
-                let _ = self.acks.send(Event::Held { batch: number, sink });
+            Some(hold) if !hold.is_empty() || batches.iter().any(has_any) => {
+                for batch in batches {
+                    hold.add(batch, sink);
+                    let _ = self.acks.send(Event::Held { batch: batch.number, sink });
+                }
                 if hold.is_full() { self.flush(keeping).await } else { Ok(true) }
             }
             _ => {
-                let written = self.write(batch, keeping).await?;
-                if written {
-                    let _ = self.acks.send(Event::Safe { batch: number, sink });
+                let written = self.write(batches, keeping).await?;
+                for batch in batches.iter().filter(|_| written) {
+                    let _ = self.acks.send(Event::Safe { batch: batch.number, sink });
                 }
                 Ok(written)
             }
@@ -223,7 +244,7 @@ impl SinkTask {
         let Some(hold) = self.hold.as_mut().filter(|hold| !hold.is_empty()) else { return Ok(true) };
         let Flush { batches, through, changes, overtaken } = hold.take();
         for batch in &batches {
-            if !self.write(batch, keeping).await? {
+            if !self.write(std::slice::from_ref(batch), keeping).await? {
                 return Ok(false);
             }
         }
@@ -242,10 +263,10 @@ impl SinkTask {
         Ok(true)
     }
 
-    /// Writes one batch until all of it is safe or in the dead letter; false when the pipeline was aborted. A sink that keeps positions
-    /// is told of empty batches too.
-    async fn write(&mut self, batch: &SharedOutbound, keeping: bool) -> Result<bool, Fault> {
-        let mut writes = Writes::of(batch, self.index);
+    /// Writes batches until all of them are safe or in the dead letter; false when the pipeline was aborted. A sink that keeps positions
+    /// gets one at a time, and is told of empty ones too.
+    async fn write(&mut self, batches: &[SharedOutbound], keeping: bool) -> Result<bool, Fault> {
+        let mut writes = Writes::of_all(batches, self.index);
         if writes.is_empty() && !keeping {
             return Ok(true);
         }
@@ -263,7 +284,7 @@ impl SinkTask {
             match written {
                 Ok(wrote) => {
                     // Durable in the dead letter before the sink's position moves over it, and before the batch counts as safe.
-                    self.letters.bury_refused(batch, &writes, buried, &self.name).await?;
+                    self.letters.bury_refused(batches, &writes, buried, &self.name).await?;
                     buried = writes.refused().len();
                     if wrote == Wrote::All {
                         break;

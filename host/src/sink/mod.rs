@@ -13,7 +13,7 @@ use std::{future::Future, time::Duration};
 use bytestring::ByteString;
 
 use crate::{
-    batch::{Delivery, Outbound},
+    batch::{Delivery, Outbound, SharedOutbound},
     checkpoint::{About, Claim, Found, Holder},
     config::{LatestConfig, RedisMode, SinkConfig, SourceConfig},
     doctor::Finding,
@@ -57,6 +57,15 @@ impl<'a> Writes<'a> {
     pub fn of(batch: &'a Outbound, index: usize) -> Self {
         let (partition, position) = (batch.partition.clone(), batch.position.clone());
         Self { partition, position, ..Self::new(batch.for_sink(index)) }
+    }
+
+    /// What several batches have for the sink at `index`, in their order. Several have no position: a sink that keeps one gets them one
+    /// by one.
+    pub fn of_all(batches: &'a [SharedOutbound], index: usize) -> Self {
+        match batches {
+            [batch] => Self::of(batch, index),
+            _ => Self::new(batches.iter().flat_map(|batch| batch.for_sink(index)).collect()),
+        }
     }
 
     /// The partition of the source that all of them are of.
@@ -166,7 +175,7 @@ pub enum Wrote {
 
 /// A system that changes are written to.
 ///
-/// The pipeline writes one batch at a time to a sink, in order, and calls `write` again with what is left after a
+/// The pipeline writes one batch at a time to a sink, or several that wait where the sink gathers them, in order, and calls `write` again with what is left after a
 /// transient fault, with backoff in between. A sink does not retry by itself.
 pub trait Sink: Send {
     /// Connects, and checks what can be checked before the first change.
@@ -348,6 +357,15 @@ impl AnySink {
         match self {
             Self::Redis(sink) => sink.latest(),
             Self::Mongodb(_) | Self::Pubsub(_) | Self::File(_) | Self::Stdout(_) | Self::Dry(_) => None,
+        }
+    }
+
+    /// Up to how many changes are written together where several batches wait: more than one batch, where their writes are under way beside
+    /// each other and each batch for itself would wait for the slowest.
+    pub fn gathers(&self) -> usize {
+        match self {
+            Self::Pubsub(sink) => sink.gathers(),
+            Self::Redis(_) | Self::Mongodb(_) | Self::File(_) | Self::Stdout(_) | Self::Dry(_) => 0,
         }
     }
 

@@ -7,6 +7,8 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -34,9 +36,10 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 /// It listens until it is dropped, on a thread of its own: a test may block the one it runs on.
 #[derive(Debug)]
-pub(super) struct Front {
+pub struct Front {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    requests: Arc<AtomicU64>,
 }
 
 impl Front {
@@ -44,20 +47,28 @@ impl Front {
     ///
     /// # Errors
     /// When the port is in use.
-    pub(super) fn start(port: u16, upstream: u16) -> io::Result<Self> {
+    pub fn start(port: u16, upstream: u16) -> io::Result<Self> {
         let listener = StdListener::bind((Ipv4Addr::LOCALHOST, port))?;
         listener.set_nonblocking(true)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
+        let requests = Arc::<AtomicU64>::default();
+        let counted = Arc::clone(&requests);
         let thread = std::thread::Builder::new().name("front".to_owned()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
                     _ = stopped => {}
-                    () = listen(listener, upstream) => {}
+                    () = listen(listener, upstream, counted) => {}
                 }
             });
         })?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        Ok(Self { stop: Some(stop), thread: Some(thread), requests })
+    }
+
+    /// How many requests of HTTP/2 clients have begun.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
     }
 }
 
@@ -71,20 +82,20 @@ impl Drop for Front {
     }
 }
 
-async fn listen(listener: StdListener, upstream: u16) {
+async fn listen(listener: StdListener, upstream: u16, requests: Arc<AtomicU64>) {
     let Ok(listener) = TcpListener::from_std(listener) else { return };
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => if let Ok((client, _)) = accepted {
-                connections.spawn(serve(client, upstream));
+                connections.spawn(serve(client, upstream, Arc::clone(&requests)));
             },
             Some(_) = connections.join_next() => {}
         }
     }
 }
 
-async fn serve(client: TcpStream, upstream: u16) {
+async fn serve(client: TcpStream, upstream: u16, requests: Arc<AtomicU64>) {
     // A server that is not there looks like one that closes at once.
     let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, upstream)).await else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
@@ -101,17 +112,17 @@ async fn serve(client: TcpStream, upstream: u16) {
     let mut down = std::pin::pin!(down);
     tokio::select! {
         () = &mut down => {}
-        () = up(from_client, to_server) => {
+        () = up(from_client, to_server, &requests) => {
             let _ = tokio::time::timeout(FAREWELL, down).await;
         }
     }
 }
 
 /// Until the client is gone, and has left in order.
-async fn up(from: impl AsyncRead + Unpin, to: impl AsyncWrite + Unpin) {
+async fn up(from: impl AsyncRead + Unpin, to: impl AsyncWrite + Unpin, requests: &AtomicU64) {
     let (mut from, mut to) = (BufReader::with_capacity(BUFFER, from), BufWriter::with_capacity(BUFFER, to));
     let mut open = BTreeSet::new();
-    let _ = carry(&mut from, &mut to, &mut open).await;
+    let _ = carry(&mut from, &mut to, &mut open, requests).await;
     for stream in open {
         let _ = to.write_all(&end(stream)).await;
     }
@@ -119,7 +130,12 @@ async fn up(from: impl AsyncRead + Unpin, to: impl AsyncWrite + Unpin) {
 }
 
 /// Carries what the client says; `open` are the streams on which it may go on.
-async fn carry<R, W>(from: &mut BufReader<R>, to: &mut BufWriter<W>, open: &mut BTreeSet<u32>) -> io::Result<()>
+async fn carry<R, W>(
+    from: &mut BufReader<R>,
+    to: &mut BufWriter<W>,
+    open: &mut BTreeSet<u32>,
+    requests: &AtomicU64,
+) -> io::Result<()>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -145,6 +161,9 @@ where
         }
         // Whole frames alone: whoever is gone has said no half of one.
         from.read_exact(&mut body).await?;
+        if kind == HEADERS {
+            requests.fetch_add(1, Ordering::Relaxed);
+        }
         match kind {
             HEADERS | DATA if flags & END_STREAM != 0 => {
                 open.remove(&stream);

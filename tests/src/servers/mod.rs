@@ -15,6 +15,7 @@ use tokio::sync::OnceCell;
 
 pub use self::emulator::{Emulator, Kind, PROJECT};
 pub use self::firestore::Firestore;
+pub use self::front::Front;
 pub use self::lazy::{EMULATORS, Emulators, emulator};
 pub use self::mongod::{Mongo, MongoOptions};
 pub use self::port::{free_port, wait_open};

@@ -30,6 +30,7 @@ mod pools;
 mod pubsub;
 mod pubsub_messages;
 mod pubsub_pipeline;
+mod pubsub_requests;
 mod pubsub_source;
 mod redis_down;
 mod redis_json;

@@ -103,7 +103,7 @@ pub(crate) fn pipeline(scene: &Scene, sinks: &str) -> String {
     scene.pipeline("main", &scene.source(), "[]", sinks)
 }
 
-async fn sink_metric(host: &mut Host, name: &str) -> f64 {
+pub(crate) async fn sink_metric(host: &mut Host, name: &str) -> f64 {
     host.metric(name, &[("pipeline", "main"), ("sink", "out")]).await.unwrap_or_default()
 }
 
@@ -132,37 +132,6 @@ async fn write_state(scene: &Scene, documents: i32, n: i32) {
     for id in 0..documents {
         things.replace_one(doc! { "_id": id }, doc! { "_id": id, "n": n }).upsert(true).await.unwrap();
     }
-}
-
-#[tokio::test]
-async fn d5_batches_of_a_configured_size_and_time_reach_a_topic() {
-    let scene = Scene::shared().await;
-    let cloud = Cloud::shared(&scene).await;
-    cloud.make("out").await;
-    let sink = cloud.sink("out", ", max_messages: 20, ordering: false");
-    let line = format!(
-        "  main: {{ source: {}, batch: {{ max_events: 50, linger: 2s }}, sinks: {{ out: {sink} }} }}",
-        scene.source()
-    );
-    let mut host = scene.ready_host(&[line]).await;
-    scene.collection("things").insert_many(numbered(0..120)).await.unwrap();
-    let found = cloud.changes("out", 120).await;
-    let mut numbers: Vec<i64> = found.iter().map(|message| body(message)["n"].as_i64().unwrap()).collect();
-    numbers.sort_unstable();
-    assert_eq!(numbers, (0..120).collect::<Vec<_>>(), "each once");
-    assert!(found.iter().all(|message| message.ordering_key.is_empty()));
-    // Two full batches, and one that waited for more until its time was over.
-    let writes = sink_metric(&mut host, "tidegate_sink_writes_total").await;
-    assert!((3.0..=4.0).contains(&writes), "{writes} writes");
-    // What comes within the time is one batch, though each was written alone.
-    for n in 120..130 {
-        scene.collection("things").insert_one(doc! { "_id": n, "n": n }).await.unwrap();
-    }
-    cloud.changes("out", 10).await;
-    let more = sink_metric(&mut host, "tidegate_sink_writes_total").await - writes;
-    assert!(more <= 3.0, "{more} writes for ten changes");
-    assert_eq!(sink_metric(&mut host, "tidegate_events_out_total").await, 130.0);
-    assert_eq!(host.stop().await, Some(0));
 }
 
 #[tokio::test]

@@ -45,9 +45,9 @@ pub struct PubsubSinkConfig {
     /// Most bytes in one request; one message alone may be bigger.
     #[serde(default = "request_bytes")]
     pub max_bytes: ByteSize,
-    /// Most messages that are under way at once.
-    #[serde(default = "thousand")]
-    pub max_outstanding: u32,
+    /// Most messages that are under way at once, 1 to 10000; none: 1000 with `ordering`, where most are a request each, else 4000.
+    #[serde(default)]
+    pub max_outstanding: Option<u32>,
     /// How long one request may take before it is given up and sent again.
     #[serde(default = "half_a_minute")]
     pub timeout: Span,
@@ -76,4 +76,9 @@ const fn half_a_minute() -> Span {
 impl PubsubSinkConfig {
     /// The most bytes that a request may have. Pub/Sub takes 10 MB, of which framing takes what nobody knows beforehand.
     pub const LARGEST: u64 = 9_500_000;
+
+    /// Most messages that are under way at once.
+    pub fn outstanding(&self) -> u32 {
+        self.max_outstanding.unwrap_or(if self.ordering { 1000 } else { 4000 })
+    }
 }

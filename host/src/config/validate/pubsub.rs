@@ -37,7 +37,7 @@ impl Check<'_> {
         }
         let range = "1KiB to 9.5MB (9500000): Pub/Sub takes 10 MB in a request";
         self.size(&at.key("max_bytes"), pubsub.max_bytes, 1 << 10, PubsubSinkConfig::LARGEST, range);
-        if !(1..=10_000).contains(&pubsub.max_outstanding) {
+        if pubsub.max_outstanding.is_some_and(|most| !(1..=10_000).contains(&most)) {
             self.value(&at.key("max_outstanding"), "is out of range", "take 1 to 10000");
         }
         self.span(&at.key("timeout"), pubsub.timeout, Duration::from_millis(100), HOUR);

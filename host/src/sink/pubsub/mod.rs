@@ -41,6 +41,11 @@ impl PubsubSink {
         }
     }
 
+    /// How many changes are worth a parcel.
+    pub(crate) const fn gathers(&self) -> usize {
+        self.limits.outstanding()
+    }
+
     /// Looks at the topic, where there is only one; else asks for one that nobody has, which shows that somebody answers.
     async fn look(&mut self) -> Result<(), Fault> {
         let fixed = self.shaper.fixed().map(str::to_owned);

@@ -39,8 +39,12 @@ impl Limits {
         Self {
             messages: config.max_messages,
             bytes: u32::try_from(config.max_bytes.0).unwrap_or(u32::MAX),
-            outstanding: config.max_outstanding as usize,
+            outstanding: config.outstanding() as usize,
         }
+    }
+
+    pub(super) const fn outstanding(&self) -> usize {
+        self.outstanding
     }
 
     fn publisher(&self, base: &BasePublisher, topic: &str) -> Publisher {

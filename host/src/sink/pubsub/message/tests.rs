@@ -41,7 +41,7 @@ pub(in crate::sink::pubsub) fn config(topic: &str) -> PubsubSinkConfig {
         format: DocumentFormat::Json,
         max_messages: 1000,
         max_bytes: crate::config::ByteSize(PubsubSinkConfig::LARGEST),
-        max_outstanding: 1000,
+        max_outstanding: None,
         timeout: crate::config::Span(std::time::Duration::from_secs(1)),
         setup: None,
     }

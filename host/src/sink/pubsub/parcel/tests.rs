@@ -28,7 +28,7 @@ fn cut(config: &PubsubSinkConfig, changes: &[Change]) -> Vec<usize> {
 #[test]
 fn no_more_messages_are_under_way_than_may_be() {
     let changes: Vec<_> = (0..7).map(change).collect();
-    let three = PubsubSinkConfig { max_outstanding: 3, ..config("stock") };
+    let three = PubsubSinkConfig { max_outstanding: Some(3), ..config("stock") };
     assert_eq!(cut(&three, &changes), [3, 3, 1]);
     assert_eq!(cut(&config("stock"), &changes), [7]);
 }
