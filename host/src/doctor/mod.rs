@@ -6,6 +6,7 @@
 
 mod finding;
 mod places;
+mod setup;
 
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ pub struct Part {
     /// The pipeline; none for what the host has itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<String>,
-    /// `source`, `sink NAME`, `checkpoint`, `dead letters`, `host`.
+    /// `source`, `sink NAME`, `checkpoint`, `dead letters`, `host`, `plugins`, `setup`.
     pub part: String,
     /// What it is, without secrets.
     pub about: String,
@@ -79,6 +80,7 @@ pub async fn examine(config: &Config, compiling: impl CompileObserver) -> Vec<Pa
         let (about, findings) = places::dead_letters(config, name, pipeline).await;
         add("dead letters".to_owned(), about, findings);
     }
+    parts.extend(setup::part(config).await);
     parts
 }
 

@@ -285,3 +285,35 @@ async fn d6_a_pipeline_runs_with_what_setup_made() {
     assert_eq!(messages.len(), 1, "{messages:?}");
     assert_eq!((messages[0].attributes["change_id"].as_str(), &*messages[0].ordering_key), ("a", "a"));
 }
+
+#[tokio::test]
+async fn d6_the_doctor_tells_what_setup_would_make_and_change() {
+    let rig = Rig::new().await;
+    let whole = rig.whole("3d", "{ min: 15s, max: 2m }");
+    let (_, code) = rig.report(&whole, &[]).await;
+    assert_eq!(code, Some(0));
+    let doctor = async |pipelines: &str| {
+        std::fs::write(rig.dir.path().join("tide.yaml"), format!("pipelines:\n{pipelines}")).unwrap();
+        let output = Cli::run_in(rig.dir.path(), &["doctor", "tide.yaml", "--json"], b"").await;
+        let parts: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+        let part = parts.into_iter().find(|part| part["part"] == "setup");
+        part.map(|part| part["findings"].as_array().unwrap().clone()).unwrap_or_default()
+    };
+    let verdicts = |findings: &[Value]| -> Vec<String> {
+        findings.iter().map(|finding| finding["verdict"].as_str().unwrap().to_owned()).collect()
+    };
+    let findings = doctor(&whole).await;
+    assert_eq!(verdicts(&findings), ["good"], "{findings:#?}");
+    assert!(findings[0]["what"].as_str().unwrap().starts_with("5 of them"), "{findings:#?}");
+    // One that differs, and one that is gone.
+    rig.server.remove_subscription(&rig.name("reader")).await;
+    let before = rig.found().await;
+    let findings = doctor(&whole.replace("30s", "90s")).await;
+    assert_eq!(verdicts(&findings), ["good", "warning", "warning"], "{findings:#?}");
+    let told: Vec<_> = findings.iter().map(|finding| finding["what"].as_str().unwrap()).collect();
+    assert!(told[1].ends_with(&format!("{} is not there", rig.full("subscriptions", "reader"))), "{told:?}");
+    assert!(told[2].ends_with("workers: `ack_deadline` is 30s and should be 1m 30s"), "{told:?}");
+    assert!(findings[2]["help"].as_str().unwrap().contains("tidegate setup"), "{findings:#?}");
+    assert_eq!(rig.found().await, before, "it makes and changes nothing");
+    assert!(doctor("  p: { source: stdin, sinks: { out: stdout } }\n").await.is_empty());
+}
