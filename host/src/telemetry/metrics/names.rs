@@ -86,9 +86,9 @@ names! {
     EVENTS_IGNORED = Counter "tidegate_events_ignored_total" ["pipeline", "sink"] "deliveries", "Deliveries that the sink is told to do nothing with: changes of collections and databases, and what its mode leaves out";
     EVENTS_MISSING = Counter "tidegate_events_missing_total" ["pipeline", "sink"] "updates", "Updates without their document whose document the target does not have, so that nothing was written";
     BYTES_OUT = Counter "tidegate_bytes_out_total" ["pipeline", "sink"] "bytes", "Bytes of the changes the sink has confirmed";
-    SINK_WRITES = Counter "tidegate_sink_writes_total" ["pipeline", "sink"] "writes", "Batches written to the sink, first attempts and repeated ones";
+    SINK_WRITES = Counter "tidegate_sink_writes_total" ["pipeline", "sink"] "writes", "Writes to the sink, of a batch or of several that waited together; first attempts and repeated ones";
     SINK_RETRIES = Counter "tidegate_sink_retries_total" ["pipeline", "sink"] "attempts", "Times a sink was opened or written to again after a fault";
-    SINK_WRITE_SECONDS = Histogram "tidegate_sink_write_seconds" ["pipeline", "sink"] "seconds", "Time of one write of a batch to the sink";
+    SINK_WRITE_SECONDS = Histogram "tidegate_sink_write_seconds" ["pipeline", "sink"] "seconds", "Time of one write to the sink";
     PLUGIN_CALLS = Counter "tidegate_plugin_calls_total" ["pipeline", "plugin"] "calls", "Calls of the plugin";
     PLUGIN_CHANGES = Counter "tidegate_plugin_changes_total" ["pipeline", "plugin"] "changes", "Changes handed to the plugin";
     PLUGIN_CALL_SECONDS = Histogram "tidegate_plugin_call_seconds" ["pipeline", "plugin"] "seconds", "Time of one call of the plugin, on the clock";
