@@ -88,13 +88,11 @@ async fn batches_that_wait_are_published_together_and_in_order() {
     let line =
         format!("  main: {{ source: {}, batch: {{ max_events: 10 }}, sinks: {{ out: {sink} }} }}", scene.source());
     let mut host = scene.ready_host(&[line]).await;
-    // An answer takes as long as many batches.
+    // An answer takes as long as many batches, and all that is to be written is there at once.
     proxy.set(Network::Delay(Duration::from_millis(300)));
     let things = scene.collection("things");
-    things.insert_many((0..10).map(|n| doc! { "_id": n, "n": 0 })).await.unwrap();
-    for n in 1..12 {
-        things.update_many(doc! {}, doc! { "$set": { "n": n } }).await.unwrap();
-    }
+    things.insert_many((0..60).map(|n| doc! { "_id": n, "n": 0 })).await.unwrap();
+    things.update_many(doc! {}, doc! { "$set": { "n": 1 } }).await.unwrap();
     let found = cloud.changes("out", 120).await;
     // A message comes before the answer to its request.
     eventually(PATIENCE, "answers to all", async || {
@@ -104,7 +102,7 @@ async fn batches_that_wait_are_published_together_and_in_order() {
     .await;
     let (batches, writes) = (batches(&mut host).await, sink_metric(&mut host, "tidegate_sink_writes_total").await);
     assert!(batches >= 12.0 && writes <= 8.0, "{batches} batches in {writes} writes");
-    for id in 0..10 {
+    for id in 0..60 {
         let of_it = found.iter().filter(|message| body(message)["_id"] == id);
         let states: Vec<_> = of_it.map(|message| body(message)["n"].as_i64().unwrap()).collect();
         assert!(states.is_sorted(), "of document {id}: {states:?}");

@@ -77,18 +77,26 @@ fn mirror(scene: &Scene) -> String {
     format!(r#"{{ mongodb: {{ uri: "{uri}", database: "{database}" }} }}"#)
 }
 
+/// The number of a message that says no more than that somebody listens.
+const NOTHING: i32 = -1;
+
+/// The numbers of all others, in the order of their arrival.
+fn arrivals(entries: &[Entry]) -> impl DoubleEndedIterator<Item = i32> {
+    entries.iter().map(Entry::n).filter(|n| *n != NOTHING)
+}
+
 fn seen(entries: &[Entry]) -> BTreeSet<i32> {
-    entries.iter().map(Entry::n).collect()
+    arrivals(entries).collect()
 }
 
 /// That the numbers of each of `keys` keys came last in the order in which they were published. What was given to others while a killed
 /// host had earlier ones comes again behind those, so that who keeps the newest state keeps the right one.
 fn in_order(entries: &[Entry], keys: i32) -> Result<(), String> {
     let (mut later, mut seen) = (BTreeMap::new(), BTreeSet::new());
-    for n in entries.iter().rev().map(Entry::n).filter(|n| seen.insert(*n)) {
+    for n in arrivals(entries).rev().filter(|n| seen.insert(*n)) {
         let key = n % keys;
         if let Some(next) = later.insert(key, n).filter(|next| *next < n) {
-            let all: Vec<_> = entries.iter().map(Entry::n).filter(|other| other % keys == key).collect();
+            let all: Vec<_> = arrivals(entries).filter(|other| other % keys == key).collect();
             return Err(format!("key {key}: {n} before {next} in {all:?}"));
         }
     }

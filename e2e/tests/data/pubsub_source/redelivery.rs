@@ -6,21 +6,21 @@ use google_cloud_pubsub::model::DeadLetterPolicy;
 use tidegate_tests::servers::{PROJECT, Redis, RedisOptions, message};
 use tidegate_tests::{Host, HostOptions, eventually};
 
-use super::{Feed, LOG, in_order, seen};
+use super::{Feed, LOG, NOTHING, in_order, seen};
 use crate::scene::{PATIENCE, Scene, config};
 
-/// Changes that hosts have read, together.
-async fn read_by(hosts: &mut [Host]) -> f64 {
-    let mut sum = 0.0;
+/// Changes that each host has read.
+async fn read_by_each(hosts: &mut [Host]) -> Vec<f64> {
+    let mut read = Vec::new();
     for host in hosts {
-        sum += host.metric("tidegate_events_in_total", &[]).await.unwrap_or_default();
+        read.push(host.metric("tidegate_events_in_total", &[]).await.unwrap_or_default());
     }
-    sum
+    read
 }
 
 async fn wait_read(hosts: &mut [Host], least: f64) {
     eventually(PATIENCE, "messages in the hands of hosts", async || {
-        let read = read_by(hosts).await;
+        let read: f64 = read_by_each(hosts).await.iter().sum();
         if read >= least { Ok(()) } else { Err(read) }
     })
     .await;
@@ -35,29 +35,19 @@ async fn wait_each_reads(hosts: &mut [Host], more_than: &[f64]) {
 }
 
 /// Until the service gives to each of them: it learns of a host's stream some time after the host says that it reads, and whatever is
-/// published before goes to those it knows. Leaves nothing in the stream of the sink, and returns what each has read.
+/// published before goes to those it knows. Returns what each has read.
 async fn wait_each_is_known(scene: &Scene, feed: &Feed, hosts: &mut [Host]) -> Vec<f64> {
     let mut published = 0;
     eventually(PATIENCE, "each host has a message", async || {
         // Without a key, which would bind what comes later to the same host.
-        feed.publish([message(r#"{"n":0}"#, &[])]).await;
+        feed.publish([message(format!(r#"{{"n":{NOTHING}}}"#), &[])]).await;
         published += 1;
-        let mut read = Vec::new();
-        for host in &mut *hosts {
-            read.push(host.metric("tidegate_events_in_total", &[]).await.unwrap_or_default());
-        }
+        let read = read_by_each(hosts).await;
         if read.iter().all(|read| *read > 0.0) { Ok(()) } else { Err(read) }
     })
     .await;
-    assert_eq!(scene.wait_length("out", published).await, published);
-    let mut redis = scene.redis().await;
-    let deleted: i32 = redis::cmd("DEL").arg(scene.names.key("out")).query_async(&mut redis).await.unwrap();
-    assert_eq!(deleted, 1);
-    let mut read = Vec::new();
-    for host in hosts {
-        read.push(host.metric("tidegate_events_in_total", &[]).await.unwrap());
-    }
-    read
+    scene.wait_length("out", published).await;
+    read_by_each(hosts).await
 }
 
 /// Until every message is there, and their last arrivals in order: what comes again behind an older one comes in several answers.
