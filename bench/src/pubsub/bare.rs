@@ -22,8 +22,10 @@ use crate::servers;
 const READ_BATCH: u32 = 10_000;
 /// Batches read ahead.
 const AHEAD: usize = 2;
-/// Messages that wait for their answers.
-const OUTSTANDING: usize = 2_000;
+/// Messages that wait for their answers: where each is a request, twice as many as in tidegate.
+const ORDERED: usize = 2_000;
+/// As many as in tidegate, where a thousand of them are a request.
+const UNORDERED: usize = 4_000;
 
 #[derive(Args, Debug)]
 pub(crate) struct Task {
@@ -64,7 +66,8 @@ pub(crate) async fn run(task: Task) -> Result<()> {
         anyhow::Ok(())
     });
 
-    let mut answers = VecDeque::with_capacity(OUTSTANDING);
+    let outstanding = if task.ordered { ORDERED } else { UNORDERED };
+    let mut answers = VecDeque::with_capacity(outstanding);
     let mut left = task.events;
     while left > 0 {
         let Some(batch) = batches.recv().await else {
@@ -73,7 +76,7 @@ pub(crate) async fn run(task: Task) -> Result<()> {
         };
         for event in batch.doc_slices()? {
             let event = event?.as_document().context("an event is not a document")?;
-            if answers.len() == OUTSTANDING
+            if answers.len() == outstanding
                 && let Some(answer) = answers.pop_front()
             {
                 IntoFuture::into_future(answer).await?;

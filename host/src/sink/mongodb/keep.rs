@@ -153,15 +153,17 @@ impl MongodbSink {
         ledger.take_up(&found, &place)
     }
 
-    /// Ends what an earlier holder left open, if nobody holds the record any more.
-    async fn end_session(&mut self, me: &Holder) -> Result<(), Fault> {
+    /// Ends what an earlier holder left open, if nobody holds the record any more; false when somebody does. Then the record must not be
+    /// asked for: should the lease run out just now, the claim would wait behind the transaction of a holder that is frozen, for as long as
+    /// the server lets it live.
+    async fn end_session(&mut self, me: &Holder) -> Result<bool, Fault> {
         let client = self.connector.client().await?;
         let records = self.record.collection(&client);
         let asked = records.find_one(doc! { "_id": &self.record.id });
-        let Some(document) = self.connector.answer(asked.into_future()).await? else { return Ok(()) };
+        let Some(document) = self.connector.answer(asked.into_future()).await? else { return Ok(true) };
         let held_by_other =
             document.get_document("holder").is_ok_and(|holder| holder.get_str("id").is_ok_and(|id| id != me.id));
-        let Ok(session) = document.get_document("session") else { return Ok(()) };
+        let Ok(session) = document.get_document("session") else { return Ok(true) };
         let admin = client.database("admin");
         if held_by_other {
             // The lease is by the server's clock: one of ours that goes ahead would end the sessions of a host that is well.
@@ -171,7 +173,7 @@ impl MongodbSink {
                 _ => true,
             };
             if !expired {
-                return Ok(());
+                return Ok(false);
             }
         }
         let killed = admin.run_command(doc! { "killSessions": [session.clone()] });
@@ -185,7 +187,7 @@ impl MongodbSink {
                 fault.message
             );
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -202,7 +204,11 @@ impl Keeper for MongodbSink {
     }
 
     async fn claim(&mut self, me: &Holder, lease: Duration) -> Result<Claim, Fault> {
-        self.end_session(me).await?;
+        if !self.end_session(me).await?
+            && let Some((holder, left)) = self.record.read(&mut self.connector).await?.and_then(|found| found.held)
+        {
+            return Ok(Claim::Held(holder, left));
+        }
         let client = self.connector.client().await?;
         let session = self.connector.answer(client.start_session().into_future()).await?;
         let floor = self.ledger.as_ref().map_or(0, |ledger| ledger.fence);
