@@ -31,6 +31,10 @@ impl Cloud {
         Self { endpoint: format!("http://{address}"), prefix, seen: Mutex::default(), inboxes: Mutex::default() }
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.endpoint.rsplit(':').next().unwrap().parse().unwrap()
+    }
+
     pub(crate) fn name(&self, topic: &str) -> String {
         format!("{}.{topic}", self.prefix)
     }

@@ -11,10 +11,6 @@ use crate::scene::{PATIENCE, Scene, inventory, numbered, transaction};
 
 const EXAMPLE: &str = include_str!("../../../examples/mongo-to-pubsub/pubsub.yaml");
 
-fn port_of(cloud: &Cloud) -> u16 {
-    cloud.endpoint.rsplit(':').next().unwrap().parse().unwrap()
-}
-
 fn example(scene: &Scene, cloud: &Cloud) -> Host {
     let plugins = plugin("inventory-router").parent().unwrap().display().to_string();
     let env = [
@@ -76,7 +72,7 @@ async fn d1_d4_d5_d7_the_example_does_what_its_readme_says() {
 async fn d3_streams_fail_and_recover_each_alone_and_stop_after_the_retries_they_may() {
     let scene = Scene::shared().await;
     let cloud = Cloud::shared(&scene).await;
-    let proxy = Proxy::start(port_of(&cloud)).await;
+    let proxy = Proxy::start(cloud.port()).await;
     let through = Cloud::at(&format!("127.0.0.1:{}", proxy.port()), &scene);
     let topics = ["steady", "recovers", "gives-up"];
     for topic in topics {

@@ -9,14 +9,10 @@ use tidegate_tests::{Host, Network, Proxy, eventually, field};
 use crate::pubsub::{Cloud, attribute, body, pipeline, sink_metric};
 use crate::scene::{PATIENCE, Scene, numbered};
 
-fn port_of(cloud: &Cloud) -> u16 {
-    cloud.endpoint.rsplit(':').next().unwrap().parse().unwrap()
-}
-
 /// The same on a way on which requests are counted.
 fn count(scene: &Scene, cloud: &Cloud) -> (Cloud, Front) {
     let port = free_port();
-    let front = Front::start(port, port_of(cloud)).unwrap();
+    let front = Front::start(port, cloud.port()).unwrap();
     (Cloud::at(&format!("127.0.0.1:{port}"), scene), front)
 }
 
@@ -83,7 +79,7 @@ async fn batches_that_wait_are_published_together_and_in_order() {
     let scene = Scene::shared().await;
     let cloud = Cloud::shared(&scene).await;
     cloud.make("out").await;
-    let proxy = Proxy::start(port_of(&cloud)).await;
+    let proxy = Proxy::start(cloud.port()).await;
     let sink = Cloud::at(&format!("127.0.0.1:{}", proxy.port()), &scene).sink("out", "");
     let line =
         format!("  main: {{ source: {}, batch: {{ max_events: 10 }}, sinks: {{ out: {sink} }} }}", scene.source());
@@ -116,7 +112,7 @@ async fn a_request_that_is_not_answered_in_its_time_is_sent_again() {
     let scene = Scene::shared().await;
     let cloud = Cloud::shared(&scene).await;
     cloud.make("out").await;
-    let proxy = Proxy::start(port_of(&cloud)).await;
+    let proxy = Proxy::start(cloud.port()).await;
     let sink = Cloud::at(&format!("127.0.0.1:{}", proxy.port()), &scene).sink("out", ", timeout: 1s");
     let mut host = scene.ready_host(&[pipeline(&scene, &format!("{{ out: {sink} }}"))]).await;
     scene.collection("things").insert_many(numbered(0..5)).await.unwrap();

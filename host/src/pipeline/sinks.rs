@@ -102,9 +102,12 @@ impl SinkTask {
 
     /// What waits behind a batch and is to be written with it. What must not be is left in `next`.
     fn gather(&mut self, first: SharedOutbound, next: &mut Option<SharedOutbound>) -> SmallVec<[SharedOutbound; 4]> {
-        let mut changes = first.changes.len();
-        let most = if first.is_barrier() { 0 } else { self.sink.gathers() };
+        let (mut changes, most) = (first.changes.len(), self.sink.gathers());
         let mut batches = smallvec![first];
+        // Looked at last: it goes through all changes, which sinks that gather nothing need not pay for.
+        if changes >= most || batches.iter().any(|batch: &SharedOutbound| batch.is_barrier()) {
+            return batches;
+        }
         while changes < most {
             let Ok(batch) = self.batches.try_recv() else { break };
             if batch.is_barrier() {

@@ -175,8 +175,8 @@ pub enum Wrote {
 
 /// A system that changes are written to.
 ///
-/// The pipeline writes one batch at a time to a sink, or several that wait where the sink gathers them, in order, and calls `write` again with what is left after a
-/// transient fault, with backoff in between. A sink does not retry by itself.
+/// The pipeline writes one batch at a time to a sink, or several that wait where the sink gathers them, in order, and calls `write` again
+/// with what is left after a transient fault, with backoff in between. A sink does not retry by itself.
 pub trait Sink: Send {
     /// Connects, and checks what can be checked before the first change.
     ///
