@@ -30,8 +30,8 @@ impl Report {
         let _ = writeln!(
             out,
             "{date}; MongoDB {mongodb} and Google's emulator, all on one machine with {cores} cores; {events} inserts of 275 to 300 bytes; \
-             {rounds} rounds in turns, medians. The bare loop has the same driver and the same client of Pub/Sub, up to 4,000 messages (2,000 with ordering keys) under \
-             way; both publish the same to the byte. `./dev bench pubsub` measures it again."
+             {rounds} rounds in turns, medians. The bare loop has the same driver and the same client of Pub/Sub, up to 4,000 messages \
+             (2,000 with ordering keys) under way; both publish the same to the byte. `./dev bench pubsub` measures it again."
         );
         for job in Job::ALL {
             self.table(&mut out, job);
